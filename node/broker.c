@@ -1,0 +1,172 @@
+#include "node/broker.h"
+
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/reclaim.h"
+#include "node/listener.h"
+#include "node/message.h"
+#include "node/retained.h"
+#include "node/router.h"
+#include "node/worker.h"
+
+/* Descriptors that are not client sockets: loops, listeners, HTTP, files. */
+#define DESCRIPTORS_RESERVED 64
+/* Retained topics looked at in one sweep, with the store's mutex held. */
+#define SWEEP_TOPICS 20000
+
+static unsigned count_workers(const struct config *config)
+{
+    uint64_t count = config->server_worker_threads;
+    if (count == 0) {
+        count = uv_available_parallelism();
+    }
+    return count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;
+}
+
+/* Raises the limit of open files as far as it goes, and says how many sockets that allows. */
+static uint32_t sockets_allowed(const struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 1024;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    uint64_t files = limit.rlim_cur > UINT32_MAX ? UINT32_MAX : limit.rlim_cur;
+    uint64_t allowed = files > 2 * DESCRIPTORS_RESERVED ? files - DESCRIPTORS_RESERVED : files / 2;
+    uint64_t wanted = config->limits_max_connections;
+    if (wanted > allowed) {
+        log_warning(LOG_MAIN, "fewer connections than configured: open files are limited",
+                    log_uint("wanted", wanted), log_uint("allowed", allowed));
+    }
+    return (uint32_t)(wanted > 0 && wanted < allowed ? wanted : allowed);
+}
+
+enum err broker_create(const struct config *config, struct broker **out)
+{
+    struct broker *broker = mem_alloc(sizeof(*broker));
+    broker->config = config;
+    broker->started_mono_ms = clock_mono_ms();
+    broker->sockets_max = sockets_allowed(config);
+    broker->worker_count = count_workers(config);
+    sub_index_init(&broker->index, broker->worker_count);
+    broker->retained = retained_create(config->limits_max_retained_messages,
+                                       config->limits_max_retained_payload_bytes);
+    for (unsigned i = 0; i < broker->worker_count; i++) {
+        broker->workers[i] = worker_create(broker, i);
+        broker->metrics[i] = &broker->workers[i]->metrics;
+    }
+    broker->metrics[broker->worker_count] = &broker->own_metrics;
+    *out = broker;
+    return ERR_OK;
+}
+
+enum err broker_start(struct broker *broker, uv_async_t *all_ended)
+{
+    broker->all_ended = all_ended;
+    enum err err = listener_open(broker);
+    for (unsigned i = 0; err == ERR_OK && i < broker->worker_count; i++) {
+        atomic_fetch_add(&broker->running, 1);
+        err = worker_start(broker->workers[i]);
+        if (err == ERR_OK) {
+            broker->started++;
+        } else {
+            atomic_fetch_sub(&broker->running, 1);
+        }
+    }
+    return err;
+}
+
+void broker_stop(struct broker *broker)
+{
+    atomic_store(&broker->stopping, true);
+    for (unsigned i = 0; i < broker->started; i++) {
+        worker_stop(broker->workers[i]);
+    }
+}
+
+void broker_join(struct broker *broker)
+{
+    for (unsigned i = 0; i < broker->started; i++) {
+        worker_join(broker->workers[i]);
+    }
+    broker->started = 0;
+}
+
+void broker_worker_ended(struct broker *broker)
+{
+    if (atomic_fetch_sub(&broker->running, 1) == 1 && broker->all_ended != NULL) {
+        uv_async_send(broker->all_ended);
+    }
+}
+
+void broker_sweep(struct broker *broker)
+{
+    size_t gone = retained_expire(broker->retained, clock_mono_ms(), SWEEP_TOPICS);
+    metric_add(&broker->own_metrics, METRIC_DROPPED_RETAINED_EXPIRED, (int64_t)gone);
+}
+
+void broker_destroy(struct broker *broker)
+{
+    reclaim_thread_register();
+    bool any = true;
+    while (any) {
+        any = false;
+        for (unsigned i = 0; i < broker->worker_count; i++) {
+            any |= worker_drain_mail(broker->workers[i]);
+        }
+    }
+    for (unsigned i = 0; i < broker->worker_count; i++) {
+        worker_destroy(broker->workers[i]);
+    }
+    reclaim_thread_unregister();
+    reclaim_barrier();
+    retained_destroy(broker->retained);
+    sub_index_fini(&broker->index);
+    mem_free(broker);
+}
+
+unsigned broker_worker_of(const struct broker *broker, struct slice client_id)
+{
+    return (unsigned)((hash_slice(client_id) >> 32) % broker->worker_count);
+}
+
+/* ---- messages of the node itself --------------------------------------------------------------------------- */
+
+struct publish_mail {
+    struct mail mail;
+    size_t topic_len;
+    size_t payload_len;
+    uint8_t bytes[]; /* topic and payload */
+};
+
+static void open_publish(struct worker *worker, struct mail *mail)
+{
+    struct publish_mail *own = container_of(mail, struct publish_mail, mail);
+    struct message message =
+        message_borrow(slice_of(own->bytes, own->topic_len), slice_of(NULL, 0),
+                       slice_of(own->bytes + own->topic_len, own->payload_len));
+    message.retain = true;
+    enum err err = retained_set(worker->broker->retained, &message);
+    ASSERT(err == ERR_OK || err == ERR_MEMORY); /* $SYS has no limit */
+    (void)router_publish(worker, &message, false);
+    message_release(&message);
+    mem_free(own);
+}
+
+void broker_publish(struct broker *broker, struct slice topic, struct slice payload)
+{
+    struct publish_mail *own = mem_alloc(sizeof(*own) + topic.len + payload.len);
+    own->mail.open = open_publish;
+    own->topic_len = topic.len;
+    own->payload_len = payload.len;
+    memcpy(own->bytes, topic.data, topic.len);
+    memcpy(own->bytes + topic.len, payload.data, payload.len);
+    worker_post(broker->workers[0], &own->mail);
+}

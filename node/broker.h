@@ -1,0 +1,69 @@
+/*
+ * broker: the one broker object: what all workers share.
+ *
+ * Owns      everything in it.
+ * Thread    made and ended by main; what workers may touch while they run says so.
+ */
+#ifndef PULSE_NODE_BROKER_H
+#define PULSE_NODE_BROKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "node/config.h"
+#include "node/metrics.h"
+#include "node/sub_index.h"
+
+struct retained;
+struct worker;
+
+struct broker {
+    const struct config *config;  /* read-only while workers run */
+    unsigned worker_count;
+    unsigned started;             /* workers whose threads were started; main */
+    _Atomic unsigned running;     /* of these, how many have not ended; any thread */
+    uv_async_t *all_ended;        /* rings when the last one ends; NULL: nobody listens */
+    struct metrics own_metrics;   /* of main */
+    struct worker *workers[WORKERS_MAX];
+    struct metrics *metrics[WORKERS_MAX + 1]; /* of the workers and of main, for readers */
+    struct sub_index index;
+    struct retained *retained;
+    uint32_t sockets_max;
+    _Atomic uint32_t sockets;     /* any thread */
+    _Atomic uint32_t sessions;    /* any thread */
+    _Atomic bool stopping;        /* no more CONNECTs */
+    uint64_t started_mono_ms;
+};
+
+/* Makes workers and indexes as `config` says (kept by reference); nothing runs yet. End with
+ * broker_destroy, after broker_join when it was started. */
+must_check enum err broker_create(const struct config *config, struct broker **out);
+void broker_destroy(struct broker *broker);
+
+/* Listens and starts the workers' threads; `all_ended` (kept, NULL allowed) rings when they have stopped.
+ * Errors are logged. */
+must_check enum err broker_start(struct broker *broker, uv_async_t *all_ended);
+
+/* Asks every worker to stop gently, within the drain timeout. Returns at once. */
+void broker_stop(struct broker *broker);
+
+/* Waits for the workers' ends. */
+void broker_join(struct broker *broker);
+
+/* For a worker's thread: it ends now. */
+void broker_worker_ended(struct broker *broker);
+
+/* Drops retained messages that have expired, some of them at each call. By main, now and then. */
+void broker_sweep(struct broker *broker);
+
+/* Publishes a message of the node itself ($SYS, retained). From any thread. */
+void broker_publish(struct broker *broker, struct slice topic, struct slice payload);
+
+/* The worker that the session of `client_id` lives on. Any thread. */
+unsigned broker_worker_of(const struct broker *broker, struct slice client_id);
+
+#endif

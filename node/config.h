@@ -1,0 +1,93 @@
+/*
+ * config: the options of the broker, from defaults < YAML file < environment < flags. All of it
+ * comes from one table, config_options.def.
+ *
+ * Owns      the strings of a loaded struct config.
+ * Thread    main, before the workers start; read-only afterwards, from any thread.
+ * Errors    printed as one line on stderr, with file, line, key and what is allowed; the exit code
+ * is 2. Not here  reading (config_source_priv.h), values (config_value_priv.h), pages
+ * (config_page_priv.h).
+ */
+#ifndef PULSE_NODE_CONFIG_H
+#define PULSE_NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+
+/* What a value of each kind is in struct config. Durations are milliseconds, sizes bytes. */
+#define CONFIG_C_BOOL bool
+#define CONFIG_C_UINT uint64_t
+#define CONFIG_C_DURATION uint64_t
+#define CONFIG_C_SIZE uint64_t
+#define CONFIG_C_ENUM int
+#define CONFIG_C_STRING const char *
+#define CONFIG_C_ADDRESS const char *
+
+/* Where a value came from. */
+enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
+
+/* X(ENUM_CONSTANT, "word"), in the order of the values. */
+#define CONFIG_SLOW_CONSUMER_POLICIES(X)      \
+    X(SLOW_CONSUMER_THROTTLE, "throttle")     \
+    X(SLOW_CONSUMER_DISCONNECT, "disconnect") \
+    X(SLOW_CONSUMER_QUEUE_OFFLINE, "queue-offline")
+#define CONFIG_OFFLINE_QUEUE_POLICIES(X)        \
+    X(OFFLINE_QUEUE_DROP_NEWEST, "drop-newest") \
+    X(OFFLINE_QUEUE_DROP_OLDEST, "drop-oldest")
+#define CONFIG_SHARED_REDISPATCHES(X)             \
+    X(SHARED_REDISPATCH_DISCONNECT, "disconnect") \
+    X(SHARED_REDISPATCH_SESSION_END, "session-end")
+#define CONFIG_LOG_FORMATS(X)  \
+    X(CONFIG_LOG_TEXT, "text") \
+    X(CONFIG_LOG_JSON, "json")
+#define CONFIG_STORAGE_ENGINES(X) X(STORAGE_MEMORY, "memory")
+
+#define X(constant, word) constant,
+enum config_slow_consumer_policy { CONFIG_SLOW_CONSUMER_POLICIES(X) };
+enum config_offline_queue_policy { CONFIG_OFFLINE_QUEUE_POLICIES(X) };
+enum config_shared_redispatch { CONFIG_SHARED_REDISPATCHES(X) };
+enum config_log_format { CONFIG_LOG_FORMATS(X) };
+enum config_storage_engine { CONFIG_STORAGE_ENGINES(X) };
+#undef X
+
+/* One field per option, named section_key: server_bind, limits_max_offline_queue_len, ... */
+struct config {
+#define OPTION(section, key, kind, ...) CONFIG_C_##kind section##_##key;
+#include "node/config_options.def"
+#undef OPTION
+    struct config_private *priv; /* where each value came from */
+};
+
+/* What the command line asked for. */
+enum config_action {
+    CONFIG_RUN,       /* start the broker with `config` */
+    CONFIG_EXIT_OK,   /* --help, --version, --check-config, --print-config did their work */
+    CONFIG_EXIT_ERROR /* a message has been printed; exit with 2 */
+};
+
+/*
+ * Reads everything. Fills `config` (end with config_fini, whatever was returned). Output of --help
+ * and the like goes to `out`, complaints go to `complaints`. The log filter is in effect
+ * afterwards: checking it is setting it.
+ */
+enum config_action config_load(struct config *config, int argc, char *const *argv,
+                               char *const *environment, FILE *out, FILE *complaints);
+
+void config_fini(struct config *config);
+
+/* Room for a host name and its NUL. */
+#define CONFIG_HOST_SIZE 256
+
+/*
+ * Takes an ADDRESS apart: 10.0.0.1:1883, [::1]:1883, broker.example:1883. The host comes without
+ * brackets. ERR_SYNTAX when it is not one, and nothing is written. Every ADDRESS of a loaded config
+ * is one, or is empty, which means off.
+ */
+must_check enum err config_split_address(const char *address, char host[static CONFIG_HOST_SIZE],
+                                         uint16_t *port);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * config_option: the table of options as data, and how to find a row of it.
+ *
+ * Thread    any: the table is constant.
+ * Not here  reading and printing values (config_value_priv.h), where they come from
+ *           (config_source_priv.h).
+ */
+#ifndef PULSE_NODE_CONFIG_OPTION_PRIV_H
+#define PULSE_NODE_CONFIG_OPTION_PRIV_H
+
+#include "base/text.h"
+#include "node/config.h"
+
+/* X(name, what it is about): the sections of the file, in the order of the pages. */
+#define CONFIG_SECTIONS(X)                                        \
+    X(server, "The listener and the threads.")                    \
+    X(storage, "What is kept, and where.")                        \
+    X(limits, "How much a client, and all of them, may ask for.") \
+    X(observability, "Logs, metrics and the $SYS topics.")
+
+enum config_section {
+#define X(name, about) CONFIG_SECTION_##name,
+    CONFIG_SECTIONS(X)
+#undef X
+        CONFIG_SECTION_COUNT
+};
+
+/* Index of every option: CONFIG_OPTION_server_bind, ... */
+enum {
+#define OPTION(section, key, ...) CONFIG_OPTION_##section##_##key,
+#include "node/config_options.def"
+#undef OPTION
+    CONFIG_OPTION_COUNT
+};
+
+enum config_kind {
+    CONFIG_KIND_BOOL,
+    CONFIG_KIND_UINT,
+    CONFIG_KIND_DURATION,
+    CONFIG_KIND_SIZE,
+    CONFIG_KIND_ENUM,
+    CONFIG_KIND_STRING,
+    CONFIG_KIND_ADDRESS
+};
+
+/* What makes a string a good one. */
+struct config_text_rule {
+    const char *noun;    /* "not a log filter": what a bad one is said to be */
+    const char *allowed; /* for people */
+    enum err (*check)(const char *text);
+};
+
+extern const struct config_text_rule config__log_filter;
+extern const struct config_text_rule config__topic_prefix;
+
+struct config_option {
+    const char *key;
+    const char *path; /* section.key */
+    enum config_section section;
+    enum config_kind kind;
+    const char *initial;
+    uint64_t minimum;
+    uint64_t maximum;
+    uint64_t step;                       /* DURATION */
+    const char *const *words;            /* ENUM; ends with NULL */
+    const struct config_text_rule *rule; /* STRING */
+    const char *mqtt_rs_name;            /* MQTT_RS_*, or NULL */
+    const char *help;
+    size_t offset; /* in struct config */
+};
+
+extern const struct config_option config__options[CONFIG_OPTION_COUNT];
+
+const char *config__section_name(enum config_section section);
+const char *config__section_about(enum config_section section);
+
+/* CONFIG_SECTION_COUNT when there is no such section. */
+enum config_section config__section_find(const char *name);
+
+/* Borrows the option of that section and key, or NULL. */
+const struct config_option *config__option_find(enum config_section section, const char *key);
+
+/* Add PULSE_SERVER_BIND, --server-bind, --bind. The last adds nothing when there is no short flag.
+ */
+void config__option_add_env(const struct config_option *option, struct text *text);
+void config__option_add_flag(const struct config_option *option, struct text *text);
+void config__option_add_short_flag(const struct config_option *option, struct text *text);
+
+#endif

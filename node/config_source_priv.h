@@ -1,0 +1,97 @@
+/*
+ * config_source: what the file, the environment and the command line say, before anybody judged the
+ * values.
+ *
+ * Owns      the texts of a list of settings.
+ * Thread    main.
+ * Errors    ERR_IO, ERR_SYNTAX or ERR_MEMORY, with one line for people added to `error`.
+ */
+#ifndef PULSE_NODE_CONFIG_SOURCE_PRIV_H
+#define PULSE_NODE_CONFIG_SOURCE_PRIV_H
+
+#include "node/config_option_priv.h"
+
+/* Larger files are not configuration. */
+#define CONFIG_FILE_MAX (1024 * 1024)
+
+struct config_setting {
+    const struct config_option *option;
+    enum config_origin origin;
+    char *words; /* the value, as it was written */
+    char *place; /* "pulse.yaml:12", "PULSE_SERVER_BIND", "--bind"; printable */
+};
+
+/* A zeroed one is empty. Later ones win over earlier ones. */
+struct config_settings {
+    struct config_setting *items;
+    size_t count;
+    size_t cap;
+};
+
+void config__settings_fini(struct config_settings *settings);
+
+/* Adds a copy of all that `setting` names. */
+void config__settings_add(struct config_settings *settings, struct config_setting setting);
+
+/* Reads the YAML file `path`. */
+must_check enum err config__file_read(struct config_settings *settings, const char *path,
+                                      struct text *error);
+
+/*
+ * Writes the line of each option that `text` names, 0 for the others, after checking all that the
+ * schema can't say well: unknown keys, keys given twice, values that are not single ones. `name` is
+ * the printable name of the file.
+ */
+must_check enum err config__outline_read(struct slice text, const char *name,
+                                         size_t lines[static CONFIG_OPTION_COUNT],
+                                         struct text *error);
+
+/* Reads PULSE_*, MQTT_RS_* and RUST_LOG. Adds one line to `warnings` for each that looks meant for
+ * us. */
+void config__environment_read(struct config_settings *settings, char *const *environment,
+                              struct text *warnings);
+
+enum config_command {
+    CONFIG_COMMAND_RUN,
+    CONFIG_COMMAND_HELP,
+    CONFIG_COMMAND_VERSION,
+    CONFIG_COMMAND_REFERENCE,
+    CONFIG_COMMAND_METRICS,
+    CONFIG_COMMAND_CHECK,
+    CONFIG_COMMAND_PRINT
+};
+
+struct config_flags {
+    enum config_command command;
+    const char *file; /* borrowed from argv, or NULL */
+};
+
+/* Reads the command line up to its end, or to a flag that needs nothing else, such as --help. */
+must_check enum err config__flags_read(struct config_settings *settings, struct config_flags *flags,
+                                       int argc, char *const *argv, struct text *error);
+
+/* Does the command need no configuration, so that nothing else on the line matters? */
+bool config__stands_alone(enum config_command command);
+
+/* The flags that are not options: X(COMMAND, "--flag", "-f", "what it does"). */
+#define CONFIG_COMMANDS(X)                                                                  \
+    X(HELP, "--help", "-h", "print this page")                                              \
+    X(VERSION, "--version", "-V", "print the version")                                      \
+    X(CHECK, "--check-config", NULL, "read and check everything, and exit")                 \
+    X(PRINT, "--print-config", NULL, "print the effective configuration as YAML, and exit") \
+    X(REFERENCE, "--print-reference", NULL, "print the reference of all options as Markdown") \
+    X(METRICS, "--print-metrics-reference", NULL, "print the reference of all metrics as Markdown")
+
+/* The best of the candidates offered so far for a word that is not known. */
+struct config_guess {
+    const char *word;
+    size_t distance;
+    struct text best; /* empty: none is close enough */
+};
+
+void config__guess_offer(struct config_guess *guess, const char *candidate);
+
+/* Adds `; did you mean "..."?` when there is a guess, and ends `guess`. */
+void config__guess_finish(struct config_guess *guess, struct text *text);
+
+#endif

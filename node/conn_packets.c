@@ -1,0 +1,194 @@
+#include "node/conn.h"
+
+#include "base/mem.h"
+#include "codec/topic.h"
+#include "node/session.h"
+#include "node/worker.h"
+
+/* The smaller packets of a client: acknowledgements, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT. */
+
+static void on_pubrel(struct conn *conn, uint16_t packet_id)
+{
+    struct inbound *inbound = conn->session->inbound;
+    bool known = inbound != NULL && inbound_remove_id(inbound, packet_id);
+    metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, known ? -1 : 0);
+    conn_send_ack(conn, MQTT_PUBCOMP, packet_id,
+                  known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND);
+}
+
+void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
+{
+    struct mqtt_ack ack;
+    enum mqtt_reason reason = mqtt_decode_ack(body, type, conn->version, &ack);
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_violation(conn, reason, mqtt_packet_name(type));
+    } else if (type == MQTT_PUBREL) {
+        on_pubrel(conn, ack.packet_id);
+    } else {
+        session_on_ack(conn->session, type, ack.packet_id, ack.reason);
+    }
+}
+
+/* ---- SUBSCRIBE: MQTT 5.0 section 3.8 ----------------------------------------------------------------------- */
+
+/* A new subscription that gets its retained messages behind the SUBACK. */
+struct granted {
+    struct subscription *sub;
+    struct slice filter; /* in the packet */
+};
+
+struct subscribing {
+    struct conn *conn;
+    uint32_t subscription_id;
+    uint8_t *reasons;
+    struct granted *granted;
+    size_t granted_count;
+};
+
+static bool over_quota(struct session *session, const struct topic_filter *filter)
+{
+    uint64_t max = session->worker->config->limits_max_subscriptions_per_client;
+    return session->subscription_count >= max &&
+           session_find_subscription(session, filter->filter, filter->share) == NULL;
+}
+
+/* Handles one filter; returns its code for the SUBACK. */
+static uint8_t subscribe_one(struct subscribing *all, const struct mqtt_subscription *wish)
+{
+    struct session *session = all->conn->session;
+    struct topic_filter filter;
+    if (!topic_filter_parse(wish->filter, &filter) ||
+        topic_levels(filter.filter) > all->conn->worker->config->limits_topic_levels_max) {
+        return MQTT_REASON_TOPIC_FILTER_INVALID;
+    }
+    if (over_quota(session, &filter)) {
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    struct subscription options = {.id = all->subscription_id,
+                                   .qos = wish->qos,
+                                   .no_local = wish->no_local,
+                                   .retain_as_published = wish->retain_as_published,
+                                   .retain_handling = wish->retain_handling};
+    bool existed = false;
+    struct subscription *sub =
+        session_subscribe(session, filter.filter, filter.share, &options, &existed);
+    bool replay = filter.share.len == 0 && /* not for shared ones: section 4.8.2 */
+                  (wish->retain_handling == 0 || (wish->retain_handling == 1 && !existed));
+    if (replay) {
+        all->granted[all->granted_count++] = (struct granted){sub, filter.filter};
+    }
+    return wish->qos;
+}
+
+/* The same filter twice in one packet: the first subscription was replaced and is gone. */
+static bool still_there(const struct session *session, const struct subscription *sub)
+{
+    const struct subscription *other = session->subscriptions;
+    while (other != NULL && other != sub) {
+        other = other->next_of_session;
+    }
+    return other != NULL;
+}
+
+static void subscribe_all(struct subscribing *all, const struct mqtt_subscribe *packet)
+{
+    struct slice filters = packet->filters;
+    struct mqtt_subscription wish;
+    for (size_t i = 0; mqtt_subscribe_next(&filters, &wish); i++) {
+        all->reasons[i] = subscribe_one(all, &wish);
+    }
+    conn_send_suback(all->conn, MQTT_SUBACK, packet->packet_id, all->reasons, packet->count);
+    for (size_t i = 0; i < all->granted_count; i++) {
+        if (still_there(all->conn->session, all->granted[i].sub)) {
+            session_replay(all->conn->session, all->granted[i].sub, all->granted[i].filter);
+        }
+    }
+}
+
+void conn_on_subscribe(struct conn *conn, struct slice body)
+{
+    struct mqtt_subscribe packet;
+    enum mqtt_reason reason = mqtt_decode_subscribe(body, conn->version, &packet);
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_violation(conn, reason, "SUBSCRIBE");
+        return;
+    }
+    struct subscribing all = {.conn = conn, .subscription_id = packet.subscription_id};
+    all.reasons = mem_try_alloc(packet.count);
+    all.granted = mem_try_alloc(packet.count * sizeof(*all.granted));
+    if (all.reasons != NULL && all.granted != NULL) {
+        subscribe_all(&all, &packet);
+    } else {
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+    }
+    mem_free(all.reasons);
+    mem_free(all.granted);
+}
+
+/* ---- UNSUBSCRIBE: MQTT 5.0 section 3.10 -------------------------------------------------------------------- */
+
+static uint8_t unsubscribe_one(struct session *session, struct slice text)
+{
+    struct topic_filter filter;
+    if (!topic_filter_parse(text, &filter)) {
+        return MQTT_REASON_TOPIC_FILTER_INVALID;
+    }
+    return session_unsubscribe(session, filter.filter, filter.share)
+               ? MQTT_REASON_SUCCESS
+               : MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+}
+
+void conn_on_unsubscribe(struct conn *conn, struct slice body)
+{
+    struct mqtt_unsubscribe packet;
+    enum mqtt_reason reason = mqtt_decode_unsubscribe(body, conn->version, &packet);
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_violation(conn, reason, "UNSUBSCRIBE");
+        return;
+    }
+    uint8_t *reasons = mem_try_alloc(packet.count);
+    if (reasons == NULL) {
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        return;
+    }
+    struct slice filters = packet.filters;
+    struct slice filter;
+    for (size_t i = 0; mqtt_unsubscribe_next(&filters, &filter); i++) {
+        reasons[i] = unsubscribe_one(conn->session, filter);
+    }
+    conn_send_suback(conn, MQTT_UNSUBACK, packet.packet_id, reasons, packet.count);
+    mem_free(reasons);
+}
+
+/* ---- DISCONNECT: MQTT 5.0 section 3.14 ---------------------------------------------------------------------- */
+
+/* The client may change its session's expiry, but not from 0 [MQTT-3.14.2-2]. */
+static bool change_expiry(struct session *session, const struct mqtt_props *props)
+{
+    if (!mqtt_props_has(props, MQTT_PROP_SESSION_EXPIRY)) {
+        return true;
+    }
+    uint32_t asked = props->session_expiry;
+    if (session->expiry_s == 0 && asked != 0) {
+        return false;
+    }
+    uint64_t max = session->worker->config->limits_max_session_expiry / 1000;
+    session->expiry_s = max > 0 && asked > max ? (uint32_t)max : asked;
+    return true;
+}
+
+void conn_on_disconnect(struct conn *conn, struct slice body)
+{
+    struct mqtt_disconnect packet;
+    enum mqtt_reason reason = mqtt_decode_disconnect(body, conn->version, &packet);
+    if (reason == MQTT_REASON_SUCCESS && conn->version == MQTT_V5 &&
+        !change_expiry(conn->session, &packet.props)) {
+        reason = MQTT_REASON_PROTOCOL_ERROR;
+    }
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_violation(conn, reason, "DISCONNECT");
+        return;
+    }
+    conn->keep_will = packet.reason != MQTT_REASON_SUCCESS; /* [MQTT-3.14.4-3] */
+    conn_close(conn, METRIC_CLOSED_CLIENT, packet.reason, false);
+}

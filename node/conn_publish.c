@@ -1,0 +1,238 @@
+#include "node/conn.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/topic.h"
+#include "node/alias.h"
+#include "node/message.h"
+#include "node/retained.h"
+#include "node/router.h"
+#include "node/session.h"
+#include "node/worker.h"
+
+/* PUBLISH from a client. MQTT 5.0 sections 3.3 and 4.3. */
+
+/* One publish in this many is timed for mqtt_publish_latency_seconds; a power of two. */
+#define LATENCY_SAMPLE 64
+/* A payload of at least this size is kept in the buffer it was received in, if that holds nothing else. */
+#define ADOPT_MIN 8192
+
+static void count_in(struct conn *conn, uint8_t qos)
+{
+    static const enum metric by_qos[] = {METRIC_PUBLISH_IN_QOS0, METRIC_PUBLISH_IN_QOS1,
+                                         METRIC_PUBLISH_IN_QOS2};
+    metric_add(&conn->worker->metrics, by_qos[qos], 1);
+}
+
+static enum mqtt_reason resolve_alias(struct conn *conn, struct mqtt_publish *publish)
+{
+    if (conn->version != MQTT_V5 || !mqtt_props_has(&publish->props, MQTT_PROP_TOPIC_ALIAS)) {
+        return MQTT_REASON_SUCCESS;
+    }
+    uint64_t max = conn->worker->config->limits_server_topic_alias_maximum;
+    return alias_in_apply(&conn->aliases_in, (uint16_t)max, publish->props.topic_alias,
+                          &publish->topic);
+}
+
+/* What makes a well-formed publish unwelcome. */
+static enum mqtt_reason check(const struct conn *conn, const struct mqtt_publish *publish)
+{
+    if (publish->topic.data[0] == '$' && slice_starts_with(publish->topic, "$SYS/")) {
+        return MQTT_REASON_NOT_AUTHORIZED;
+    }
+    if (topic_levels(publish->topic) > conn->worker->config->limits_topic_levels_max) {
+        return MQTT_REASON_TOPIC_NAME_INVALID;
+    }
+    if (publish->props.present != 0 && !mqtt_payload_format_valid(publish)) {
+        return MQTT_REASON_PAYLOAD_FORMAT_INVALID;
+    }
+    return MQTT_REASON_SUCCESS;
+}
+
+static enum mqtt_packet answer_of(uint8_t qos)
+{
+    return qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+}
+
+/* At QoS 0, and before 5.0, there is no way to say no but to close; what is only not allowed is dropped. */
+static void refuse(struct conn *conn, const struct mqtt_publish *publish, enum mqtt_reason reason)
+{
+    bool can_say = publish->qos > 0 && conn->version == MQTT_V5;
+    if (reason == MQTT_REASON_NOT_AUTHORIZED) {
+        metric_add(&conn->worker->metrics, METRIC_DROPPED_NOT_AUTHORIZED, 1);
+        can_say = publish->qos > 0; /* 3.x: acknowledged and dropped [MQTT-3.3.5-2 of 3.1.1] */
+    } else if (!can_say) {
+        conn_violation(conn, reason, "PUBLISH refused");
+        return;
+    }
+    if (can_say) {
+        conn_send_ack(conn, answer_of(publish->qos), publish->packet_id, reason);
+    }
+}
+
+/* ---- acknowledging ----------------------------------------------------------------------------------- */
+
+/* Answers now, or when the other workers hold the message, and never before an earlier publish. */
+static void acknowledge(struct conn *conn, const struct mqtt_publish *publish,
+                        const struct route *route)
+{
+    struct session *session = conn->session;
+    struct inbound_ack ack = {
+        .packet_id = publish->packet_id,
+        .qos = publish->qos,
+        .reason = route->matched ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS,
+        .ready = route->receipt == NULL};
+    if (route->receipt == NULL && (session->inbound == NULL || session->inbound->ack_count == 0)) {
+        conn_send_ack(conn, answer_of(ack.qos), ack.packet_id, ack.reason);
+        return;
+    }
+    uint32_t serial = 0;
+    if (inbound_owe(session_inbound(session), ack, &serial) != ERR_OK) {
+        /* Without a note of it there is no answer: the client will send it again after a reconnect. */
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        serial = session->inbound->ack_serial - 1;
+    }
+    if (route->receipt != NULL) {
+        router_await(conn->worker, route->receipt, session->handle, serial);
+    }
+}
+
+/* ---- routing ------------------------------------------------------------------------------------------ */
+
+/* The whole of the partial buffer is this packet: the message may take it. */
+static bool may_adopt(const struct conn *conn, const struct mqtt_publish *publish)
+{
+    const uint8_t *end = publish->payload.data + publish->payload.len;
+    return publish->payload.len >= ADOPT_MIN && conn->partial != NULL &&
+           end == conn->partial + conn->partial_len && publish->payload.data > conn->partial;
+}
+
+static void retain(struct conn *conn, struct message *message)
+{
+    if (retained_set(conn->worker->broker->retained, message) != ERR_OK) {
+        metric_add(&conn->worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
+        log_debug(LOG_RETAINED, "message not retained: limit reached",
+                  log_slice("topic", message_topic(message)));
+    }
+}
+
+static struct route route_message(struct conn *conn, const struct mqtt_publish *publish,
+                                  struct slice props)
+{
+    struct worker *worker = conn->worker;
+    struct message message = message_borrow(publish->topic, props, publish->payload);
+    message.qos = publish->qos;
+    message.retain = publish->retain;
+    message.publisher = conn->session->handle;
+    if (publish->props.present != 0 &&
+        mqtt_props_has(&publish->props, MQTT_PROP_MESSAGE_EXPIRY)) {
+        message.expires_at_ms =
+            worker_now(worker) + (uint64_t)publish->props.message_expiry * 1000;
+    }
+    bool adopt = may_adopt(conn, publish);
+    if (adopt) {
+        message_offer_buffer(&message, conn->partial);
+    }
+    if (publish->retain) {
+        retain(conn, &message); /* first: a subscriber that comes now must see it one way or the other */
+    }
+    struct route route = router_publish(worker, &message, publish->qos > 0);
+    if (message_release(&message)) {
+        conn->partial = NULL;
+        conn->partial_len = 0;
+        conn->partial_cap = 0;
+    }
+    return route;
+}
+
+/* Leaves out the properties that don't go on to subscribers. */
+static struct route route_publish(struct conn *conn, const struct mqtt_publish *publish)
+{
+    struct slice raw = publish->props.raw;
+    size_t len = raw.len > 0 ? mqtt_props_forwarded_len(&publish->props) : 0;
+    if (len == raw.len) {
+        return route_message(conn, publish, raw);
+    }
+    uint8_t small[256];
+    uint8_t *bytes = len <= sizeof(small) ? small : mem_try_alloc(len);
+    if (bytes == NULL) {
+        metric_add(&conn->worker->metrics, METRIC_DROPPED_NO_MEMORY, 1);
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        return (struct route){.matched = true};
+    }
+    mqtt_props_forward(&publish->props, bytes);
+    struct route route = route_message(conn, publish, slice_of(bytes, len));
+    if (bytes != small) {
+        mem_free(bytes);
+    }
+    return route;
+}
+
+static void accept_publish(struct conn *conn, const struct mqtt_publish *publish)
+{
+    struct worker *worker = conn->worker;
+    bool timed = (++worker->publishes & (LATENCY_SAMPLE - 1)) == 0;
+    uint64_t start = timed ? clock_mono_ns() : 0;
+    struct route route = route_publish(conn, publish);
+    if (publish->qos > 0) {
+        acknowledge(conn, publish, &route);
+    }
+    if (timed) {
+        metric_observe_latency(&worker->metrics, clock_mono_ns() - start);
+    }
+}
+
+/* ---- QoS rules ------------------------------------------------------------------------------------------- */
+
+/* True: this packet id is new, and is remembered until PUBREL [MQTT-4.3.3-8..]. */
+static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
+{
+    struct inbound *inbound = session_inbound(conn->session);
+    switch (inbound_add_id(inbound, publish->packet_id)) {
+    case ERR_OK:
+        metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, 1);
+        return true;
+    case ERR_EXISTS:
+        if (!inbound_owed_again(inbound, publish->packet_id)) {
+            conn_send_ack(conn, MQTT_PUBREC, publish->packet_id, MQTT_REASON_SUCCESS);
+        }
+        return false;
+    default:
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        return false;
+    }
+}
+
+/* The client has sent more than we said that we take at once [MQTT-3.3.4-9]. */
+static bool overruns(const struct conn *conn, const struct mqtt_publish *publish)
+{
+    const struct inbound *inbound = conn->session->inbound;
+    return publish->qos > 0 && inbound != NULL &&
+           inbound_unfinished(inbound) >= conn->worker->config->limits_server_receive_maximum &&
+           !(publish->qos == 2 && inbound_has_id(inbound, publish->packet_id));
+}
+
+void conn_on_publish(struct conn *conn, struct slice body, uint8_t flags)
+{
+    struct mqtt_publish publish;
+    enum mqtt_reason reason = mqtt_decode_publish(body, flags, conn->version, &publish);
+    if (reason == MQTT_REASON_SUCCESS) {
+        count_in(conn, publish.qos);
+        reason = resolve_alias(conn, &publish);
+    }
+    if (reason == MQTT_REASON_SUCCESS && overruns(conn, &publish)) {
+        reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
+    }
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_violation(conn, reason, "PUBLISH");
+        return;
+    }
+    reason = check(conn, &publish);
+    if (reason != MQTT_REASON_SUCCESS) {
+        refuse(conn, &publish, reason);
+        return;
+    }
+    if (publish.qos < 2 || remember_qos2(conn, &publish)) {
+        accept_publish(conn, &publish);
+    }
+}

@@ -1,0 +1,223 @@
+/*
+ * main: from the command line to a running broker, and back. The main thread has a loop of its own for
+ * signals, the HTTP endpoint and the clock of the $SYS topics; clients are the workers' business.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "node/broker.h"
+#include "node/config.h"
+#include "node/http.h"
+#include "node/metrics_page.h"
+#include "node/retained.h"
+
+#define EXIT_USAGE 2
+
+extern char **environ;
+
+struct node {
+    struct config config;
+    struct broker *broker;
+    uv_loop_t loop;
+    uv_signal_t term;
+    uv_signal_t interrupt;
+    uv_signal_t toggle_debug;
+    uv_timer_t clock;
+    uv_async_t all_ended;
+    struct http_server *http;
+    struct sys_topics *sys_topics;
+    bool stopping;
+};
+
+static struct metrics_context metrics_now(struct node *node)
+{
+    struct broker *broker = node->broker;
+    return (struct metrics_context){.sets = broker->metrics,
+                                    .count = broker->worker_count + 1,
+                                    .workers = broker->worker_count,
+                                    .started_mono_ms = broker->started_mono_ms,
+                                    .retained_messages = retained_count(broker->retained),
+                                    .retained_bytes = retained_bytes(broker->retained),
+                                    .filters = sub_index_filters(&broker->index)};
+}
+
+/* ---- HTTP -------------------------------------------------------------------------------------------- */
+
+static void on_metrics(void *context, struct text *page)
+{
+    struct metrics_context metrics = metrics_now(context);
+    metrics_page(&metrics, page);
+}
+
+static bool on_ready(void *context, const char **why)
+{
+    struct node *node = context;
+    *why = "shutting down";
+    return !node->stopping;
+}
+
+static enum err start_http(struct node *node)
+{
+    const struct http_handlers handlers = {
+        .context = node, .metrics = on_metrics, .ready = on_ready};
+    const char *bind = node->config.observability_metrics_bind;
+    return bind == NULL || bind[0] == '\0' ? ERR_OK
+                                           : http_start(&node->loop, bind, &handlers, &node->http);
+}
+
+/* ---- the clock ---------------------------------------------------------------------------------------- */
+
+/* Without $SYS topics the clock still sweeps. */
+#define SWEEP_MS 10000
+
+static void publish_sys(void *arg, struct slice topic, struct slice payload)
+{
+    struct node *node = arg;
+    broker_publish(node->broker, topic, payload);
+}
+
+static void on_clock(uv_timer_t *timer)
+{
+    struct node *node = timer->data;
+    broker_sweep(node->broker);
+    if (node->sys_topics != NULL && !node->stopping) {
+        struct metrics_context metrics = metrics_now(node);
+        sys_topics_update(node->sys_topics, &metrics, clock_mono_ms(), publish_sys, node);
+    }
+}
+
+static void start_clock(struct node *node)
+{
+    uint64_t interval = node->config.observability_sys_interval;
+    uv_timer_init(&node->loop, &node->clock);
+    node->clock.data = node;
+    if (interval > 0) {
+        node->sys_topics = sys_topics_create();
+    }
+    uv_timer_start(&node->clock, on_clock, 0, interval > 0 ? interval : SWEEP_MS);
+}
+
+/* ---- signals ------------------------------------------------------------------------------------------ */
+
+static void on_stop_signal(uv_signal_t *signal, int number)
+{
+    struct node *node = signal->data;
+    if (node->stopping) {
+        log_warning(LOG_MAIN, "stopping at once, second signal", log_text("signal", strsignal(number)));
+        _exit(1);
+    }
+    log_notice(LOG_MAIN, "stopping", log_text("signal", strsignal(number)));
+    node->stopping = true; /* not ready any more, while clients get their last word */
+    broker_stop(node->broker);
+}
+
+static void on_all_ended(uv_async_t *async)
+{
+    struct node *node = async->data;
+    uv_stop(&node->loop);
+}
+
+static void on_toggle_signal(uv_signal_t *signal, int number)
+{
+    (void)signal;
+    (void)number;
+    log_toggle_debug();
+    log_notice(LOG_MAIN, "log levels changed by signal");
+}
+
+static void start_signals(struct node *node)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_t *handles[] = {&node->term, &node->interrupt, &node->toggle_debug};
+    for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
+        uv_signal_init(&node->loop, handles[i]);
+        handles[i]->data = node;
+    }
+    uv_signal_start(&node->term, on_stop_signal, SIGTERM);
+    uv_signal_start(&node->interrupt, on_stop_signal, SIGINT);
+    uv_signal_start(&node->toggle_debug, on_toggle_signal, SIGUSR1);
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+static void stop_loop(struct node *node)
+{
+    http_stop(node->http);
+    uv_run(&node->loop, UV_RUN_NOWAIT);
+    uv_walk(&node->loop, close_handle, NULL);
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&node->loop);
+    sys_topics_destroy(node->sys_topics);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------- */
+
+/* Serves until a signal comes and the workers have ended. */
+static enum err serve(struct node *node)
+{
+    uv_async_init(&node->loop, &node->all_ended, on_all_ended);
+    node->all_ended.data = node;
+    enum err err = broker_start(node->broker, &node->all_ended);
+    if (err == ERR_OK) {
+        err = start_http(node);
+    }
+    if (err != ERR_OK) {
+        broker_stop(node->broker);
+        broker_join(node->broker);
+        return err;
+    }
+    start_clock(node);
+    log_notice(LOG_MAIN, "ready", log_text("version", PULSE_VERSION),
+               log_text("bind", node->config.server_bind));
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+    broker_join(node->broker);
+    return ERR_OK;
+}
+
+static int run(struct node *node)
+{
+    log_init(STDERR_FILENO, node->config.observability_log_format == CONFIG_LOG_JSON
+                                ? LOG_FORMAT_JSON
+                                : LOG_FORMAT_TEXT);
+    hash_seed_init();
+    uv_loop_init(&node->loop);
+    start_signals(node);
+    enum err err = broker_create(&node->config, &node->broker);
+    if (err == ERR_OK) {
+        err = serve(node);
+        stop_loop(node);
+        broker_destroy(node->broker);
+    }
+    log_notice(LOG_MAIN, "stopped");
+    return err == ERR_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static struct node node;
+    int code = EXIT_USAGE;
+    switch (config_load(&node.config, argc, argv, environ, stdout, stderr)) {
+    case CONFIG_RUN:
+        code = run(&node);
+        break;
+    case CONFIG_EXIT_OK:
+        code = 0;
+        break;
+    case CONFIG_EXIT_ERROR:
+        break;
+    }
+    config_fini(&node.config);
+    return code;
+}

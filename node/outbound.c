@@ -1,0 +1,217 @@
+#include "node/outbound.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "node/message.h"
+
+/*
+ * Invariants:
+ *   inflight <= count <= cap, next <= count;
+ *   entries [0, inflight) have successive packet ids (65535 is followed by 1) and are not WAITING;
+ *   entries [inflight, count) are WAITING;
+ *   WAITING and SENT entries hold a message, RELEASED and DONE ones do not.
+ */
+
+#define RING_MIN 8u
+
+static uint16_t id_after(uint16_t id)
+{
+    return id == UINT16_MAX ? 1 : (uint16_t)(id + 1);
+}
+
+static void free_ids(struct outbound *out, struct outbound_entry *entry)
+{
+    if (entry->many_ids) {
+        mem_free(out->extra[entry->ids_index - 1]);
+        out->extra[entry->ids_index - 1] = NULL;
+        entry->many_ids = false;
+        entry->subscription_id = 0;
+    }
+}
+
+void outbound_drop_message(struct outbound *out, struct outbound_entry *entry,
+                           enum outbound_state state)
+{
+    if (entry->message != NULL) {
+        out->bytes -= message_bytes(entry->message);
+        message_unref(entry->message);
+        entry->message = NULL;
+        free_ids(out, entry);
+    }
+    entry->state = (uint8_t)state;
+}
+
+void outbound_fini(struct outbound *out)
+{
+    for (uint32_t i = 0; i < out->count; i++) {
+        outbound_drop_message(out, outbound_at(out, i), OUTBOUND_DONE);
+    }
+    mem_free(out->ring);
+    mem_free(out->extra);
+    *out = (struct outbound){0};
+}
+
+static enum err grow(struct outbound *out)
+{
+    uint32_t cap = out->cap > 0 ? out->cap * 2 : RING_MIN;
+    struct outbound_entry *ring = mem_try_alloc(cap * sizeof(*ring));
+    if (ring == NULL) {
+        return ERR_MEMORY;
+    }
+    for (uint32_t i = 0; i < out->count; i++) {
+        ring[i] = *outbound_at(out, i);
+    }
+    mem_free(out->ring);
+    out->ring = ring;
+    out->cap = cap;
+    out->head = 0;
+    return ERR_OK;
+}
+
+/* An idle session holds no ring: most clients get little. */
+static void shrink_when_empty(struct outbound *out)
+{
+    if (out->count == 0 && out->cap > RING_MIN * 16) {
+        mem_free(out->ring);
+        out->ring = NULL;
+        out->cap = 0;
+        out->head = 0;
+    }
+}
+
+static enum err keep_ids(struct outbound *out, struct outbound_entry *entry, const uint32_t *ids,
+                         size_t count)
+{
+    struct subscription_ids *kept = mem_try_alloc(sizeof(*kept) + count * sizeof(ids[0]));
+    if (kept == NULL) {
+        return ERR_MEMORY;
+    }
+    kept->count = count;
+    memcpy(kept->ids, ids, count * sizeof(ids[0]));
+    uint32_t place = 0;
+    while (place < out->extra_cap && out->extra[place] != NULL) {
+        place++;
+    }
+    if (place == out->extra_cap) {
+        uint32_t cap = out->extra_cap > 0 ? out->extra_cap * 2 : 4;
+        struct subscription_ids **extra = mem_try_resize(out->extra, cap * sizeof(*extra));
+        if (extra == NULL) {
+            mem_free(kept);
+            return ERR_MEMORY;
+        }
+        memset(extra + out->extra_cap, 0, (cap - out->extra_cap) * sizeof(*extra));
+        out->extra = extra;
+        out->extra_cap = cap;
+    }
+    out->extra[place] = kept;
+    entry->ids_index = place + 1;
+    entry->many_ids = true;
+    return ERR_OK;
+}
+
+enum err outbound_push(struct outbound *out, struct outbound_entry entry, const uint32_t *ids,
+                       size_t id_count)
+{
+    ASSERT(entry.message != NULL && entry.state == OUTBOUND_WAITING);
+    if (out->count == out->cap && grow(out) != ERR_OK) {
+        return ERR_MEMORY;
+    }
+    entry.many_ids = false;
+    if (id_count > 1 && keep_ids(out, &entry, ids, id_count) != ERR_OK) {
+        return ERR_MEMORY;
+    }
+    out->count++;
+    *outbound_at(out, out->count - 1) = entry;
+    out->bytes += message_bytes(entry.message);
+    return ERR_OK;
+}
+
+size_t outbound_ids(const struct outbound *out, const struct outbound_entry *entry,
+                    const uint32_t **ids)
+{
+    if (entry->many_ids) {
+        const struct subscription_ids *kept = out->extra[entry->ids_index - 1];
+        *ids = kept->ids;
+        return kept->count;
+    }
+    *ids = &entry->subscription_id;
+    return entry->subscription_id != 0 ? 1 : 0;
+}
+
+struct outbound_entry *outbound_start(struct outbound *out)
+{
+    ASSERT(outbound_waiting(out) > 0 && out->inflight < OUTBOUND_INFLIGHT_MAX);
+    struct outbound_entry *entry = outbound_at(out, out->inflight);
+    out->last_id = id_after(out->last_id);
+    entry->packet_id = out->last_id;
+    entry->state = OUTBOUND_SENT;
+    out->inflight++;
+    return entry;
+}
+
+struct outbound_entry *outbound_find(const struct outbound *out, uint16_t packet_id)
+{
+    if (out->inflight == 0 || packet_id == 0) {
+        return NULL;
+    }
+    uint32_t first = outbound_at(out, 0)->packet_id;
+    uint32_t distance = (packet_id + 65535u - first) % 65535u;
+    if (distance >= out->inflight) {
+        return NULL;
+    }
+    struct outbound_entry *entry = outbound_at(out, distance);
+    ASSERT(entry->packet_id == packet_id);
+    return entry->state == OUTBOUND_DONE ? NULL : entry;
+}
+
+void outbound_trim(struct outbound *out)
+{
+    while (out->inflight > 0 && outbound_at(out, 0)->state == OUTBOUND_DONE) {
+        out->head = (out->head + 1) & (out->cap - 1);
+        out->count--;
+        out->inflight--;
+        if (out->next > 0) {
+            out->next--;
+        }
+    }
+    shrink_when_empty(out);
+}
+
+void outbound_drop_first_waiting(struct outbound *out)
+{
+    ASSERT(outbound_waiting(out) > 0);
+    /* Close the gap from the side of those in flight, which are few. */
+    struct outbound_entry *gone = outbound_at(out, out->inflight);
+    outbound_drop_message(out, gone, OUTBOUND_DONE);
+    for (uint32_t i = out->inflight; i > 0; i--) {
+        *outbound_at(out, i) = *outbound_at(out, i - 1);
+    }
+    out->head = (out->head + 1) & (out->cap - 1);
+    out->count--;
+    if (out->next > out->inflight) {
+        out->next--;
+    }
+    shrink_when_empty(out);
+}
+
+void outbound_compact_waiting(struct outbound *out)
+{
+    uint32_t kept = out->inflight;
+    for (uint32_t i = out->inflight; i < out->count; i++) {
+        struct outbound_entry entry = *outbound_at(out, i);
+        if (entry.state == OUTBOUND_WAITING) {
+            *outbound_at(out, kept++) = entry;
+        }
+    }
+    out->count = kept;
+    if (out->next > kept) {
+        out->next = kept;
+    }
+}
+
+void outbound_rewind(struct outbound *out)
+{
+    out->next = 0;
+    out->window = 0;
+}

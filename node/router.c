@@ -1,0 +1,376 @@
+#include "node/router.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/delivery.h"
+#include "node/message.h"
+#include "node/session.h"
+#include "node/session_handle.h"
+#include "node/throttle.h"
+
+/*
+ * The worker of the publisher finds out who wants a message and posts it once to each other worker that
+ * has subscribers, which looks its own up again: its cache knows the topic, and no pointer into the
+ * index has to outlive a read section.
+ */
+
+/* What a session that several subscriptions matched will get. */
+struct wanted {
+    struct session *session;
+    uint32_t first_id;  /* + 1 into ids; 0: none */
+    uint32_t last_id;
+    uint32_t id_count;
+    uint8_t qos;
+    bool retain;
+};
+
+struct wanted_id {
+    uint32_t id;
+    uint32_t next; /* + 1 */
+};
+
+struct router_scratch {
+    struct wanted *wanted;
+    uint32_t wanted_count;
+    uint32_t wanted_cap;
+    struct wanted_id *ids;
+    uint32_t id_count;
+    uint32_t id_cap;
+    uint32_t *flat; /* one session's ids in a row */
+    uint32_t flat_cap;
+    uint32_t epoch;
+};
+
+struct router_scratch *router_scratch_create(void)
+{
+    return mem_alloc(sizeof(struct router_scratch));
+}
+
+void router_scratch_destroy(struct router_scratch *scratch)
+{
+    mem_free(scratch->wanted);
+    mem_free(scratch->ids);
+    mem_free(scratch->flat);
+    mem_free(scratch);
+}
+
+/* ---- sessions of this worker ---------------------------------------------------------------------------- */
+
+static bool is_echo(const struct subscription *sub, const struct message *message)
+{
+    return sub->no_local && sub->session->handle == message->publisher; /* [MQTT-3.8.3-3] */
+}
+
+/* One filter matched: no session can be there twice. */
+static void deliver_list(struct encoder *encoder, const struct sub_list *list)
+{
+    const struct message *message = encoder->message;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct subscription *sub = sub_list_at(list, i);
+        if (is_echo(sub, message)) {
+            continue;
+        }
+        struct delivery delivery = {.qos = sub->qos,
+                                    .retain = message->retain && sub->retain_as_published,
+                                    .ids = &sub->id,
+                                    .id_count = sub->id != 0 ? 1 : 0};
+        deliver(encoder, sub->session, &delivery);
+    }
+}
+
+/* Makes room for one more item in an array of the scratch. */
+static void *grown(void *items, uint32_t count, uint32_t *cap, size_t size)
+{
+    if (count < *cap) {
+        return items;
+    }
+    *cap = *cap > 0 ? *cap * 2 : 64;
+    return mem_resize(items, *cap * size);
+}
+
+static void want_id(struct router_scratch *scratch, struct wanted *wanted, uint32_t id)
+{
+    if (id == 0) {
+        return;
+    }
+    scratch->ids = grown(scratch->ids, scratch->id_count, &scratch->id_cap, sizeof(*scratch->ids));
+    scratch->ids[scratch->id_count++] = (struct wanted_id){.id = id};
+    if (wanted->id_count++ == 0) {
+        wanted->first_id = scratch->id_count;
+    } else {
+        scratch->ids[wanted->last_id - 1].next = scratch->id_count;
+    }
+    wanted->last_id = scratch->id_count;
+}
+
+/* Notes that `sub` matched: the highest QoS counts, and all identifiers. */
+static void want(struct router_scratch *scratch, const struct subscription *sub, bool retain)
+{
+    struct session *session = sub->session;
+    if (session->match_epoch != scratch->epoch) {
+        scratch->wanted = grown(scratch->wanted, scratch->wanted_count, &scratch->wanted_cap,
+                                sizeof(*scratch->wanted));
+        session->match_epoch = scratch->epoch;
+        session->match_index = scratch->wanted_count;
+        scratch->wanted[scratch->wanted_count++] = (struct wanted){.session = session};
+    }
+    struct wanted *wanted = &scratch->wanted[session->match_index];
+    wanted->qos = sub->qos > wanted->qos ? sub->qos : wanted->qos;
+    wanted->retain = wanted->retain || (retain && sub->retain_as_published);
+    want_id(scratch, wanted, sub->id);
+}
+
+static const uint32_t *flatten(struct router_scratch *scratch, const struct wanted *wanted)
+{
+    uint32_t count = 0;
+    for (uint32_t at = wanted->first_id; at != 0; at = scratch->ids[at - 1].next) {
+        scratch->flat = grown(scratch->flat, count, &scratch->flat_cap, sizeof(*scratch->flat));
+        scratch->flat[count++] = scratch->ids[at - 1].id;
+    }
+    return scratch->flat;
+}
+
+/* Several filters matched: a session gets one copy. */
+static void deliver_merged(struct worker *worker, struct encoder *encoder,
+                           const struct match *match)
+{
+    struct router_scratch *scratch = worker->scratch;
+    const struct message *message = encoder->message;
+    scratch->wanted_count = 0;
+    scratch->id_count = 0;
+    scratch->epoch++;
+    for (uint32_t n = 0; n < match->count; n++) {
+        const struct sub_list *list = &match->nodes[n]->lists[worker->index];
+        for (uint32_t i = 0; i < list->count; i++) {
+            const struct subscription *sub = sub_list_at(list, i);
+            if (!is_echo(sub, message)) {
+                want(scratch, sub, message->retain);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < scratch->wanted_count; i++) {
+        const struct wanted *wanted = &scratch->wanted[i];
+        struct delivery delivery = {.qos = wanted->qos,
+                                    .retain = wanted->retain,
+                                    .ids = flatten(scratch, wanted),
+                                    .id_count = wanted->id_count};
+        deliver(encoder, wanted->session, &delivery);
+    }
+}
+
+static void deliver_here(struct worker *worker, struct encoder *encoder, const struct match *match)
+{
+    if ((match->workers >> worker->index & 1) == 0) {
+        return;
+    }
+    if (match->count == 1) {
+        deliver_list(encoder, &match->nodes[0]->lists[worker->index]);
+    } else {
+        deliver_merged(worker, encoder, match);
+    }
+}
+
+/* ---- receipts ------------------------------------------------------------------------------------------- */
+
+static void open_receipt(struct worker *worker, struct mail *mail)
+{
+    struct receipt *receipt = container_of(mail, struct receipt, mail);
+    struct session *session = session_table_get(&worker->sessions, receipt->session);
+    if (session != NULL) {
+        inbound_ack_ready(session->inbound, receipt->ack_serial);
+        session_send_ready_acks(session);
+    }
+    mem_free(receipt);
+}
+
+static struct receipt *receipt_create(void)
+{
+    struct receipt *receipt = mem_alloc(sizeof(*receipt));
+    receipt->mail.open = open_receipt;
+    atomic_store_explicit(&receipt->waiting, 1, memory_order_relaxed);
+    return receipt;
+}
+
+/* One of those waited for is done. The last one sends the receipt back. */
+static void receipt_done(struct worker *worker, struct receipt *receipt)
+{
+    if (receipt == NULL ||
+        atomic_fetch_sub_explicit(&receipt->waiting, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    unsigned home = session_handle_worker(receipt->session);
+    if (home == worker->index) {
+        open_receipt(worker, &receipt->mail);
+    } else {
+        worker_send(worker, home, &receipt->mail);
+    }
+}
+
+void router_await(struct worker *worker, struct receipt *receipt, uint64_t session,
+                  uint32_t ack_serial)
+{
+    receipt->session = session;
+    receipt->ack_serial = ack_serial;
+    receipt_done(worker, receipt);
+}
+
+/* ---- other workers -------------------------------------------------------------------------------------- */
+
+struct delivery_mail {
+    struct mail mail;
+    struct message *message;
+    struct receipt *receipt;   /* NULL: nobody waits */
+    struct share_group *group; /* not NULL: held; for `member` alone */
+    struct share_member member;
+};
+
+static size_t mail_bytes(const struct delivery_mail *mail)
+{
+    return sizeof(*mail) + message_bytes(mail->message);
+}
+
+static bool give_to_member(struct worker *worker, struct message *message,
+                           struct share_group *group, const struct share_member *member,
+                           struct receipt **receipt, bool wants_receipt);
+
+/* The member that was picked is gone meanwhile: another one, while there is any. */
+static void deliver_to_member(struct worker *worker, struct delivery_mail *mail)
+{
+    struct receipt *receipt = mail->receipt;
+    struct share_member member = mail->member;
+    while (!give_to_member(worker, mail->message, mail->group, &member, &receipt, receipt != NULL)) {
+        if (!share_group_pick(mail->group, member.session, &member)) {
+            metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMBER, 1);
+            break;
+        }
+    }
+    share_group_drop(mail->group);
+}
+
+static void open_delivery(struct worker *worker, struct mail *letter)
+{
+    struct delivery_mail *mail = container_of(letter, struct delivery_mail, mail);
+    atomic_fetch_sub_explicit(&worker->inbox_bytes, mail_bytes(mail), memory_order_relaxed);
+    if (mail->group != NULL) {
+        deliver_to_member(worker, mail);
+    } else {
+        struct encoder encoder;
+        encoder_init(&encoder, worker, mail->message);
+        deliver_here(worker, &encoder,
+                     match_topic(worker->matches, message_topic(mail->message)));
+    }
+    receipt_done(worker, mail->receipt);
+    message_unref(mail->message);
+    mem_free(mail);
+}
+
+/* Posts `message` to worker `to`. */
+static void post(struct worker *worker, unsigned to, struct message *message,
+                 struct receipt **receipt, bool wants_receipt, struct share_group *group,
+                 const struct share_member *member)
+{
+    struct message *kept = message_keep(message);
+    if (kept == NULL) {
+        metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMORY, 1);
+        return;
+    }
+    struct delivery_mail *mail = mem_alloc(sizeof(*mail));
+    mail->mail.open = open_delivery;
+    mail->message = kept;
+    if (group != NULL) {
+        share_group_hold(group);
+        mail->group = group;
+        mail->member = *member;
+    }
+    if (wants_receipt) {
+        *receipt = *receipt != NULL ? *receipt : receipt_create();
+        atomic_fetch_add_explicit(&(*receipt)->waiting, 1, memory_order_relaxed);
+        mail->receipt = *receipt;
+    }
+    size_t bytes = mail_bytes(mail);
+    struct worker *target = worker->broker->workers[to];
+    size_t queued = atomic_fetch_add_explicit(&target->inbox_bytes, bytes, memory_order_relaxed);
+    worker_send(worker, to, &mail->mail);
+    if (queued + bytes > THROTTLE_INBOX_HIGH) {
+        throttle_for_worker(worker, to, message->publisher);
+    }
+}
+
+/* ---- shared subscriptions ---------------------------------------------------------------------------------- */
+
+/* Delivers or posts to `member`. False: its session, which would be here, is gone. */
+static bool give_to_member(struct worker *worker, struct message *message,
+                           struct share_group *group, const struct share_member *member,
+                           struct receipt **receipt, bool wants_receipt)
+{
+    unsigned to = session_handle_worker(member->session);
+    if (to != worker->index) {
+        post(worker, to, message, receipt, wants_receipt, group, member);
+        return true;
+    }
+    struct session *session = session_table_get(&worker->sessions, member->session);
+    if (session == NULL) {
+        return false;
+    }
+    struct encoder encoder;
+    encoder_init(&encoder, worker, message);
+    struct delivery delivery = {.qos = member->qos,
+                                .retain = message->retain && member->retain_as_published,
+                                .shared = true,
+                                .ids = &member->id,
+                                .id_count = member->id != 0 ? 1 : 0};
+    metric_add(&worker->metrics, METRIC_SHARED_DISPATCH, 1);
+    deliver(&encoder, session, &delivery);
+    return true;
+}
+
+/* One member of each group of each filter that matched. */
+static bool deliver_shared(struct worker *worker, struct message *message,
+                           const struct match *match, struct receipt **receipt, bool wants_receipt)
+{
+    bool any = false;
+    for (uint32_t n = 0; n < match->count; n++) {
+        struct share_group *group = sub_index_first_group(match->nodes[n]);
+        for (; group != NULL; group = share_group_next(group)) {
+            struct share_member member;
+            if (share_group_pick(group, 0, &member)) {
+                any |= give_to_member(worker, message, group, &member, receipt, wants_receipt);
+            }
+        }
+    }
+    return any;
+}
+
+bool router_redispatch(struct worker *worker, struct message *message, struct share_group *group,
+                       uint64_t except, bool connected_only)
+{
+    struct share_member member;
+    struct receipt *receipt = NULL;
+    return share_group_pick(group, except, &member) && (member.connected || !connected_only) &&
+           give_to_member(worker, message, group, &member, &receipt, false);
+}
+
+/* ---- publishing -------------------------------------------------------------------------------------------- */
+
+struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt)
+{
+    const struct match *match = match_topic(worker->matches, message_topic(message));
+    struct route route = {.matched = match->workers != 0};
+    if (match->count == 0) {
+        return route;
+    }
+    /* Sharing workers and groups first: delivering here may change what `match` points to. */
+    uint64_t others = match->workers & ~((uint64_t)1 << worker->index);
+    while (others != 0) {
+        unsigned to = (unsigned)__builtin_ctzll(others);
+        others &= others - 1;
+        post(worker, to, message, &route.receipt, wants_receipt, NULL, NULL);
+    }
+    if (match->shared) {
+        route.matched |= deliver_shared(worker, message, match, &route.receipt, wants_receipt);
+    }
+    struct encoder encoder;
+    encoder_init(&encoder, worker, message);
+    deliver_here(worker, &encoder, match);
+    return route;
+}

@@ -1,0 +1,23 @@
+/*
+ * session_send: the part of sending that delivery.c shares with session_send.c.
+ *
+ * Thread    the session's worker.
+ */
+#ifndef PULSE_NODE_SESSION_SEND_H
+#define PULSE_NODE_SESSION_SEND_H
+
+#include <stdbool.h>
+
+#include "node/metrics.h"
+
+struct encoder;
+struct session;
+
+/* Whether the client's window, the packet ids and the socket allow one more message now. */
+bool session_may_send(const struct session *session);
+/* The first waiting message, which is the next to send and the message of `encoder`, goes out. */
+void session_send_waiting(struct session *session, struct encoder *encoder);
+/* Drops the first waiting message and counts it as `why`. */
+void session_drop_first_waiting(struct session *session, enum metric why);
+
+#endif

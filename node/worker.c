@@ -1,0 +1,243 @@
+#include "node/worker.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/reclaim.h"
+#include "node/conn.h"
+#include "node/listener.h"
+#include "node/router.h"
+#include "node/session.h"
+#include "node/throttle.h"
+#include "node/transport.h"
+
+/* ---- mail ---------------------------------------------------------------------------------------- */
+
+void worker_post(struct worker *to, struct mail *mail)
+{
+    if (mailbox_push(&to->mailbox, &mail->letter)) {
+        uv_async_send(&to->wake);
+    }
+}
+
+void worker_send(struct worker *from, unsigned to, struct mail *mail)
+{
+    letter_batch_add(&from->outbox[to], &mail->letter);
+    from->outbox_dirty |= (uint64_t)1 << to;
+}
+
+static void send_outboxes(struct worker *worker)
+{
+    while (worker->outbox_dirty != 0) {
+        unsigned to = (unsigned)__builtin_ctzll(worker->outbox_dirty);
+        worker->outbox_dirty &= worker->outbox_dirty - 1;
+        struct worker *target = worker->broker->workers[to];
+        if (mailbox_push_batch(&target->mailbox, &worker->outbox[to])) {
+            uv_async_send(&target->wake);
+        }
+    }
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct worker *worker = container_of(async, struct worker, wake);
+    reclaim_enter();
+    struct letter *letter = mailbox_take(&worker->mailbox);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct mail *mail = container_of(letter, struct mail, letter);
+        mail->open(worker, mail);
+        letter = next;
+    }
+    throttle_inbox_drained(worker);
+    reclaim_leave();
+}
+
+/* ---- the end of an iteration ------------------------------------------------------------------------ */
+
+static void write_dirty(struct worker *worker)
+{
+    struct conn *conn = worker->dirty;
+    worker->dirty = NULL;
+    worker->dirty_last = NULL;
+    while (conn != NULL) {
+        struct conn *next = conn->next_dirty;
+        conn->dirty = false;
+        conn->next_dirty = NULL;
+        transport_flush(conn);
+        conn_written(conn);
+        conn = next;
+    }
+}
+
+static void finish_closing(struct worker *worker)
+{
+    while (!list_empty(&worker->closing)) {
+        struct conn *conn = list_entry(worker->closing.next, struct conn, closing_link);
+        list_remove(&conn->closing_link);
+        conn_finish(conn);
+    }
+}
+
+static void end_if_drained(struct worker *worker);
+
+void worker_flush(struct worker *worker)
+{
+    reclaim_enter();
+    do {
+        write_dirty(worker);
+        finish_closing(worker);
+    } while (worker->dirty != NULL || !list_empty(&worker->closing));
+    send_outboxes(worker);
+    reclaim_leave();
+    if (worker->stopping) {
+        end_if_drained(worker);
+    }
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    worker_flush(container_of(prepare, struct worker, prepare));
+}
+
+static void on_spin(uv_idle_t *idle)
+{
+    struct worker *worker = container_of(idle, struct worker, spin);
+    reclaim_enter();
+    list_foreach(item, &worker->replaying) {
+        session_replay_some(list_entry(item, struct session, replay_link));
+    }
+    reclaim_leave();
+    if (list_empty(&worker->replaying)) {
+        uv_idle_stop(&worker->spin);
+    }
+}
+
+void worker_spin(struct worker *worker)
+{
+    if (!uv_is_active((uv_handle_t *)&worker->spin)) {
+        uv_idle_start(&worker->spin, on_spin);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------ */
+
+struct worker *worker_create(struct broker *broker, unsigned index)
+{
+    struct worker *worker = mem_alloc(sizeof(*worker));
+    worker->broker = broker;
+    worker->config = broker->config;
+    worker->index = index;
+    list_init(&worker->conns);
+    list_init(&worker->closing);
+    list_init(&worker->replaying);
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        list_init(&worker->blocked[i]);
+    }
+    uv_loop_init(&worker->loop);
+    uv_async_init(&worker->loop, &worker->wake, on_wake);
+    uv_prepare_init(&worker->loop, &worker->prepare);
+    uv_prepare_start(&worker->prepare, on_prepare);
+    uv_idle_init(&worker->loop, &worker->spin);
+    timers_init(&worker->timers, &worker->loop);
+    worker->matches = match_cache_create(&broker->index);
+    worker->scratch = router_scratch_create();
+    worker->read_buffer = mem_alloc(WORKER_READ_BUFFER);
+    worker->form_buffers = mem_alloc_array(4, WORKER_FORM_BUFFER);
+    return worker;
+}
+
+static void run(void *arg)
+{
+    struct worker *worker = arg;
+    reclaim_thread_register();
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    reclaim_thread_unregister();
+    broker_worker_ended(worker->broker);
+}
+
+enum err worker_start(struct worker *worker)
+{
+    return uv_thread_create(&worker->thread, run, worker) == 0 ? ERR_OK : ERR_MEMORY;
+}
+
+void worker_join(struct worker *worker)
+{
+    uv_thread_join(&worker->thread);
+}
+
+/* ---- stopping: no new clients, a last word to each, a last chance to write -------------------------- */
+
+static void end_if_drained(struct worker *worker)
+{
+    if (list_empty(&worker->conns) || worker_now(worker) >= worker->drain_alarm.deadline_ms) {
+        uv_stop(&worker->loop);
+    }
+}
+
+static void on_drain_alarm(struct timer *alarm)
+{
+    (void)alarm; /* the loop woke up, which is all it is for: end_if_drained looks at the time */
+}
+
+static void open_stop(struct worker *worker, struct mail *mail)
+{
+    mem_free(mail);
+    worker->stopping = true;
+    worker->drain_alarm.fire = on_drain_alarm;
+    timer_arm(&worker->timers, &worker->drain_alarm,
+              worker_now(worker) + worker->config->server_shutdown_drain_timeout_ms);
+    listener_stop(worker);
+    list_foreach(item, &worker->conns) {
+        struct conn *conn = list_entry(item, struct conn, of_worker);
+        conn->keep_will = false;
+        conn_close(conn, METRIC_CLOSED_SHUTDOWN, MQTT_REASON_SERVER_SHUTTING_DOWN, true);
+    }
+}
+
+void worker_stop(struct worker *worker)
+{
+    struct mail *mail = mem_alloc(sizeof(*mail));
+    mail->open = open_stop;
+    worker_post(worker, mail);
+}
+
+bool worker_drain_mail(struct worker *worker)
+{
+    bool any = worker->mailbox.newest != NULL || worker->outbox_dirty != 0;
+    on_wake(&worker->wake);
+    send_outboxes(worker);
+    return any;
+}
+
+static void free_sessions(struct worker *worker)
+{
+    uint32_t cursor = 0;
+    struct session *session;
+    while ((session = session_table_next(&worker->sessions, &cursor)) != NULL) {
+        session_free(session);
+    }
+}
+
+void worker_destroy(struct worker *worker)
+{
+    listener_stop(worker);
+    list_foreach(item, &worker->conns) {
+        transport_close(list_entry(item, struct conn, of_worker));
+    }
+    free_sessions(worker);
+    throttle_forget(worker);
+    timers_fini(&worker->timers);
+    uv_close((uv_handle_t *)&worker->wake, NULL);
+    uv_close((uv_handle_t *)&worker->spin, NULL);
+    uv_close((uv_handle_t *)&worker->prepare, NULL);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    int left = uv_loop_close(&worker->loop);
+    ASSERT(left == 0);
+    session_table_fini(&worker->sessions);
+    out_pool_fini(&worker->pool);
+    match_cache_destroy(worker->matches);
+    router_scratch_destroy(worker->scratch);
+    mem_free(worker->read_buffer);
+    mem_free(worker->form_buffers);
+    mem_free(worker);
+}

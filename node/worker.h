@@ -1,0 +1,113 @@
+/*
+ * worker: one thread with its loop: listener, connections, sessions, timers, mailbox.
+ *
+ * Owns      all of that. Other threads reach it through worker_post only.
+ * Thread    its own; functions that any thread may call say so.
+ *
+ * One loop iteration: timers, then events (sockets, mail), then worker_flush in the prepare callback:
+ * finish what is closing, hand mail to other workers, write dirty connections.
+ */
+#ifndef PULSE_NODE_WORKER_H
+#define PULSE_NODE_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "node/broker.h"
+#include "node/metrics.h"
+#include "node/outbuf.h"
+#include "node/session_table.h"
+#include "node/timer.h"
+
+#define WORKER_READ_BUFFER 65536
+/* Room for one encoded form of a message (delivery.h); four of them. */
+#define WORKER_FORM_BUFFER 12288
+
+struct conn;
+struct match_cache;
+struct router_scratch;
+
+/* Mail to a worker. `open` takes it. */
+struct mail {
+    struct letter letter;
+    void (*open)(struct worker *worker, struct mail *mail);
+};
+
+struct worker {
+    struct broker *broker;
+    const struct config *config;
+    unsigned index;
+    struct metrics metrics;
+
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_async_t wake;
+    uv_prepare_t prepare;
+    uv_idle_t spin; /* runs while `replaying` holds something: the loop must not sleep */
+    uv_tcp_t listener;
+    bool listening;
+    struct timers timers;
+
+    struct mailbox mailbox;
+    _Atomic size_t inbox_bytes;      /* of messages in the mailbox: flow control between workers */
+    _Atomic uint64_t inbox_waiters;  /* bit n: worker n has publishers that wait for room */
+    struct letter_batch outbox[WORKERS_MAX]; /* mail gathered in this iteration */
+    uint64_t outbox_dirty;           /* bit n: outbox[n] is not empty */
+    struct list blocked[WORKERS_MAX]; /* publishers (struct throttle_wait) waiting for worker n */
+
+    struct session_table sessions;
+    struct list conns;               /* all, by conn.of_worker */
+    struct conn *dirty;              /* output to write, by conn.next_dirty */
+    struct conn *dirty_last;
+    struct list closing;             /* conn.closing_link: to be finished in worker_flush */
+    struct list replaying;           /* session.replay_link: retained messages to send */
+    struct out_pool pool;
+    struct match_cache *matches;
+    struct router_scratch *scratch;
+    uint8_t *read_buffer;            /* WORKER_READ_BUFFER bytes, shared by all connections */
+    uint8_t *form_buffers;           /* 4 * WORKER_FORM_BUFFER bytes */
+    uint32_t publishes;              /* received, for sampling the latency */
+    bool stopping;
+    struct timer drain_alarm;        /* armed while stopping: the end of patience */
+};
+
+struct worker *worker_create(struct broker *broker, unsigned index);
+/* After worker_join of all workers, and after worker_drain_mail. By main. */
+void worker_destroy(struct worker *worker);
+
+/* Runs the loop on a new thread. */
+must_check enum err worker_start(struct worker *worker);
+/* Asks for a gentle stop within the drain timeout. Any thread. */
+void worker_stop(struct worker *worker);
+/* Waits for the thread's end. */
+void worker_join(struct worker *worker);
+/* All threads have ended: opens what is left in the mailbox. False: there was nothing. By main. */
+bool worker_drain_mail(struct worker *worker);
+
+/* Takes `mail` and delivers it to `to`. From any thread but a worker's: those use worker_send. */
+void worker_post(struct worker *to, struct mail *mail);
+/* Takes `mail`; it leaves at the end of this loop iteration. From the worker `from`. */
+void worker_send(struct worker *from, unsigned to, struct mail *mail);
+
+/* Monotonic milliseconds as of this loop iteration. */
+static inline uint64_t worker_now(const struct worker *worker)
+{
+    return uv_now(&worker->loop);
+}
+
+static inline uint8_t *worker_form_buffer(const struct worker *worker, bool v5, bool with_id)
+{
+    return worker->form_buffers + WORKER_FORM_BUFFER * (2u * v5 + with_id);
+}
+
+/* Writes out, sends mail, finishes what closes. Called by the loop. */
+void worker_flush(struct worker *worker);
+
+/* The loop does not sleep while there is replaying to do. */
+void worker_spin(struct worker *worker);
+
+#endif

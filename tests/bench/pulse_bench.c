@@ -1,0 +1,26 @@
+/*
+ * pulse-bench: loads an MQTT broker, checks what arrives, and says what it cost.
+ *
+ * One thread, one epoll loop, publishers and subscribers side by side: so it knows which messages
+ * are under way, and is never slower than it must be. Start reading at traffic.c.
+ */
+#include "tests/bench/report.h"
+#include "tests/bench/scenario.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    options_parse(&options, argc, argv);
+
+    struct bench bench = {.options = &options, .process_id = (int)getpid()};
+    if (loop_init(&bench.loop, options.host, options.port)) {
+        bench.loop.stall_ns = options.stall_ms * NS_PER_MS;
+        options.scenario->run(&bench);
+        loop_fini(&bench.loop);
+    }
+    report_print(&bench);
+    return report_is_good(&bench) ? 0 : 1;
+}

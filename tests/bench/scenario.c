@@ -1,0 +1,86 @@
+#include "tests/bench/scenario.h"
+
+#include <stdio.h>
+
+/* clang-format off */
+#define TIMES(warmup, duration) .warmup_ms = (warmup), .duration_ms = (duration)
+#define TRAFFIC(pubs, subs, window_, rate_, read_rate_, count_)                                    \
+    .publishers = (pubs), .subscribers = (subs), .payload = 128, .qos = 0, .window = (window_),    \
+    .rate = (rate_), .read_rate = (read_rate_), .count = (count_),                                 \
+    .connections = OPTION_UNSET, .topics = OPTION_UNSET, .parallel = OPTION_UNSET
+#define NO_TRAFFIC                                                                                 \
+    .publishers = OPTION_UNSET, .window = OPTION_UNSET, .rate = OPTION_UNSET,                      \
+    .read_rate = OPTION_UNSET, .count = OPTION_UNSET
+#define NO_MESSAGES NO_TRAFFIC,                                                                    \
+    .subscribers = OPTION_UNSET, .payload = OPTION_UNSET, .qos = OPTION_UNSET,                     \
+    .topics = OPTION_UNSET
+
+const struct scenario scenarios[] = {
+    {"fan-out", "every subscriber gets all of one publisher", traffic_run_all,
+     {TRAFFIC(1, 100, 100, 0, 0, 0), TIMES(500, 5000)}},
+    {"fan-in", "one subscriber gets all of many publishers", traffic_run_all,
+     {TRAFFIC(50, 1, 100, 0, 0, 0), TIMES(500, 5000)}},
+    {"pairs", "subscriber N gets publisher N", traffic_run_pairs,
+     {TRAFFIC(50, 50, 100, 0, 0, 0), TIMES(500, 5000)}},
+    {"shared", "the members of a shared subscription divide all messages", traffic_run_shared,
+     {TRAFFIC(10, 10, 100, 0, 0, 0), TIMES(500, 5000)}},
+    {"latency", "pairs at a fixed rate, timed from the moment a message was due", traffic_run_pairs,
+     {TRAFFIC(10, 10, 1000, 5000, 0, 0), TIMES(1000, 5000)}},
+    {"overload", "a publisher without a limit, and subscribers that read slowly", traffic_run_all,
+     {TRAFFIC(1, 10, 0, 0, 2000, 100000), TIMES(0, 5000)}},
+    {"retained", "subscribers ask for all retained messages, again and again", replay_run,
+     {NO_TRAFFIC, .subscribers = 50, .payload = 128, .qos = 0, .topics = 1000,
+      .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(500, 3000)}},
+    {"connect", "connect, CONNACK, DISCONNECT, again and again", storm_run,
+     {NO_MESSAGES, .connections = OPTION_UNSET, .parallel = 50, TIMES(500, 3000)}},
+    {"idle", "memory of connections that have a subscription and no traffic", idle_run_connections,
+     {NO_MESSAGES, .connections = 20000, .parallel = OPTION_UNSET, TIMES(0, 1000)}},
+    {"node", "memory and wake-ups of a broker with nothing to do", idle_run_node,
+     {NO_MESSAGES, .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(500, 5000)}},
+};
+/* clang-format on */
+
+const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
+
+const struct scenario *scenario_find(const char *name)
+{
+    for (unsigned i = 0; i < scenario_count; i++) {
+        if (strcmp(scenarios[i].name, name) == 0) {
+            return &scenarios[i];
+        }
+    }
+    return NULL;
+}
+
+void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t index,
+                         struct link_setup *setup)
+{
+    static char client_id[32]; /* borrowed by link_open() for the call only */
+    snprintf(client_id, sizeof(client_id), "b%d-%s%u", bench->process_id, kind, index);
+    *setup = (struct link_setup){
+        .client_id = client_id,
+        .username = bench->options->username,
+        .password = bench->options->password,
+        .version = (uint8_t)bench->options->version,
+        .out_bytes = 1024,
+        .packet_max = 64 * 1024,
+    };
+}
+
+void scenario_topic(const struct bench *bench, char name[SCENARIO_NAME_BYTES_MAX], const char *tail)
+{
+    snprintf(name, SCENARIO_NAME_BYTES_MAX, "%s/%d/%s", bench->options->prefix, bench->process_id,
+             tail);
+}
+
+void scenario_begin(struct bench *bench)
+{
+    bench->outcome.span = probe_clocks((pid_t)bench->options->broker_pid);
+}
+
+void scenario_end(struct bench *bench, uint64_t units)
+{
+    struct outcome *outcome = &bench->outcome;
+    outcome->span = probe_since((pid_t)bench->options->broker_pid, &outcome->span);
+    outcome->units = units;
+}

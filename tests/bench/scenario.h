@@ -1,0 +1,86 @@
+/*
+ * scenario: the loads that pulse-bench knows, and what each of them needs and gives.
+ *
+ * Owns      the table of scenarios with their defaults.
+ * Thread    main.
+ * Errors    a scenario that cannot go on calls loop_fail(); the report then says why.
+ */
+#ifndef TESTS_BENCH_SCENARIO_H
+#define TESTS_BENCH_SCENARIO_H
+
+#include "tests/bench/ledger.h"
+#include "tests/bench/link.h"
+#include "tests/bench/loop.h"
+#include "tests/bench/options.h"
+#include "tests/bench/probe.h"
+
+enum {
+    SCENARIO_NAME_BYTES_MAX = 128,
+    SCENARIO_PREFIX_BYTES_MAX = 64,
+    SCENARIO_PAYLOAD_BYTES_MAX = 8 * 1024 * 1024,
+};
+
+/* Microseconds would hide what a fast broker does: all times are nanoseconds until printed. */
+struct latency {
+    uint64_t count;
+    uint64_t p50_ns;
+    uint64_t p99_ns;
+    uint64_t p999_ns;
+    uint64_t max_ns;
+};
+
+/* What came out. Zero where a scenario has nothing to say. */
+struct outcome {
+    const char *unit; /* what `units` counts: "message", "connect", "connection" */
+    uint64_t units;   /* within the measured span */
+    struct probe_span span;
+    struct probe_memory memory;
+    struct ledger_faults faults;
+    struct latency latency;
+    double bytes_per_unit;
+    double wakeups_per_s;
+    uint32_t threads;
+};
+
+/* What a running scenario works with. */
+struct bench {
+    const struct options *options;
+    struct loop loop;
+    struct outcome outcome;
+    int process_id; /* ours: keeps topics and client ids of two runs apart */
+};
+
+struct scenario {
+    const char *name;
+    const char *summary;
+    void (*run)(struct bench *bench);
+    struct options defaults; /* numbers only; OPTION_UNSET where it has no use for one */
+};
+
+extern const struct scenario scenarios[];
+extern const unsigned scenario_count;
+
+const struct scenario *scenario_find(const char *name);
+
+/* Fills in what all connections have in common, and a client id of `kind` and `index`. */
+void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t index,
+                         struct link_setup *setup);
+
+/* "PREFIX/PROCESS/`tail`": topics below it are ours alone. */
+void scenario_topic(const struct bench *bench, char name[SCENARIO_NAME_BYTES_MAX],
+                    const char *tail);
+
+/* The measured span begins, and ends with `units` done in it. */
+void scenario_begin(struct bench *bench);
+void scenario_end(struct bench *bench, uint64_t units);
+
+/* The runs behind the table. */
+void traffic_run_pairs(struct bench *bench);
+void traffic_run_all(struct bench *bench);
+void traffic_run_shared(struct bench *bench);
+void replay_run(struct bench *bench);
+void storm_run(struct bench *bench);
+void idle_run_connections(struct bench *bench);
+void idle_run_node(struct bench *bench);
+
+#endif
