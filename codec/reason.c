@@ -27,9 +27,9 @@ static const uint8_t v3_connack_codes[256] = {
         5, /* the will can't be published: not authorized to connect */
 };
 
-const char *mqtt_reason_name(uint8_t reason)
+const char *mqtt_reason_name(unsigned reason)
 {
-    return rules[reason].name != NULL ? rules[reason].name : "unknown";
+    return reason < ARRAY_COUNT(rules) && rules[reason].name != NULL ? rules[reason].name : "unknown";
 }
 
 bool mqtt_reason_allowed(uint8_t reason, unsigned where)

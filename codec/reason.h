@@ -16,13 +16,13 @@ enum mqtt_reason {
 #undef X
 };
 
-static inline bool mqtt_reason_is_error(uint8_t reason)
+static inline bool mqtt_reason_is_error(unsigned reason)
 {
     return reason >= 0x80;
 }
 
 /* The name for logs and Reason Strings; "unknown" for a value that is none. */
-const char *mqtt_reason_name(uint8_t reason);
+const char *mqtt_reason_name(unsigned reason);
 
 /* Whether `reason` is a code that may stand in `where` (one IN_ bit). */
 bool mqtt_reason_allowed(uint8_t reason, unsigned where);

@@ -5,7 +5,11 @@
 
 /* ---- from the client: alias -> topic ------------------------------------------------------------------- */
 
+/* A client may not keep more than this here in topics. */
+#define TOPICS_BYTES_MAX (256u << 10)
+
 struct alias_in {
+    size_t bytes;   /* of the topics */
     uint16_t count; /* entries; alias n is at n - 1 */
     struct slice topics[];
 };
@@ -13,7 +17,8 @@ struct alias_in {
 /* Makes room for `alias`, at most `maximum`. NULL: no memory. */
 static struct alias_in *reserve(struct alias_in *table, uint16_t alias, uint16_t maximum)
 {
-    uint32_t count = table == NULL ? 0 : table->count;
+    bool is_new = table == NULL;
+    uint32_t count = is_new ? 0 : table->count;
     if (alias <= count) {
         return table;
     }
@@ -21,6 +26,7 @@ static struct alias_in *reserve(struct alias_in *table, uint16_t alias, uint16_t
     grown = grown > maximum ? maximum : grown;
     table = mem_try_resize(table, sizeof(*table) + grown * sizeof(table->topics[0]));
     if (table != NULL) {
+        table->bytes = is_new ? 0 : table->bytes;
         memset(table->topics + count, 0, (grown - count) * sizeof(table->topics[0]));
         table->count = (uint16_t)grown;
     }
@@ -31,12 +37,16 @@ static enum mqtt_reason set_topic(struct alias_in **table, uint16_t maximum, uin
                                   struct slice topic)
 {
     struct alias_in *room = reserve(*table, alias, maximum);
-    uint8_t *copy = mem_try_alloc(topic.len);
-    if (room == NULL || copy == NULL) {
-        mem_free(copy);
+    if (room == NULL) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     *table = room;
+    size_t bytes = room->bytes - room->topics[alias - 1].len + topic.len;
+    uint8_t *copy = bytes <= TOPICS_BYTES_MAX ? mem_try_alloc(topic.len) : NULL;
+    if (copy == NULL) {
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    room->bytes = bytes;
     memcpy(copy, topic.data, topic.len);
     mem_free((void *)(uintptr_t)room->topics[alias - 1].data);
     room->topics[alias - 1] = slice_of(copy, topic.len);
@@ -127,6 +137,11 @@ uint16_t alias_out_get(struct alias_out **table, uint16_t maximum, struct slice 
     place->len = (uint16_t)topic.len;
     place->told = true;
     return (uint16_t)(at + 1);
+}
+
+void alias_out_forget(struct alias_out *table, uint16_t alias)
+{
+    table->places[alias - 1].told = false;
 }
 
 void alias_out_destroy(struct alias_out *table)

@@ -32,6 +32,8 @@ void alias_in_destroy(struct alias_in *table);
  * that the topic itself is left out. An alias is set when a topic comes for the second time.
  */
 uint16_t alias_out_get(struct alias_out **table, uint16_t maximum, struct slice topic, bool *known);
+/* The packet that would have told the client of `alias` is not sent. */
+void alias_out_forget(struct alias_out *table, uint16_t alias);
 void alias_out_destroy(struct alias_out *table);
 
 #endif

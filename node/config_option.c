@@ -57,12 +57,12 @@ const struct config_text_rule config__log_filter = {
 static enum err check_topic_prefix(const char *text)
 {
     struct slice prefix = slice_text(text);
-    return prefix.len == 0 || (topic_name_valid(prefix) && utf8_valid(prefix)) ? ERR_OK : ERR_SYNTAX;
+    return topic_name_valid(prefix) && utf8_valid(prefix) ? ERR_OK : ERR_SYNTAX;
 }
 
 const struct config_text_rule config__topic_prefix = {
     .noun = "not the beginning of a topic name",
-    .allowed = "UTF-8 without + and #, or nothing",
+    .allowed = "UTF-8 without + and #",
     .check = check_topic_prefix,
 };
 

@@ -122,12 +122,18 @@ static enum err parse_enum(const struct config_option *option, const char *words
     return ERR_SYNTAX;
 }
 
+/* An ADDRESS or STRING that need not be there. */
+static bool is_off(const struct config_option *option, const char *words)
+{
+    return option->minimum == 0 && strcmp(words, "off") == 0;
+}
+
 static enum err parse_address(const struct config_option *option, const char *words,
                               const char **text)
 {
     char host[CONFIG_HOST_SIZE];
     uint16_t port = 0;
-    if (option->minimum == 0 && strcmp(words, "off") == 0) {
+    if (is_off(option, words)) {
         *text = "";
         return ERR_OK;
     }
@@ -139,6 +145,10 @@ static enum err parse_string(const struct config_option *option, const char *wor
                              const char **text)
 {
     size_t len = strlen(words);
+    if (is_off(option, words)) {
+        *text = "";
+        return ERR_OK;
+    }
     *text = words;
     return len < option->minimum || len > option->maximum ? ERR_SYNTAX : option->rule->check(words);
 }
@@ -318,6 +328,7 @@ void config__value_add_allowed(const struct config_option *option, struct text *
         break;
     case CONFIG_KIND_STRING:
         text_add(text, option->rule->allowed);
+        text_add(text, option->minimum == 0 ? "; off" : "");
         break;
     case CONFIG_KIND_ADDRESS:
         text_add(text, "host:port, such as 127.0.0.1:1883 or [::1]:1883");

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/reclaim.h"
 #include "node/alias.h"
 #include "node/delivery.h"
 #include "node/session.h"
@@ -16,9 +17,8 @@
 
 /* Time for the peer to read our last word and close. */
 #define LINGER_MS 1000
-/* Rests of packets from this size on are read straight to where they are kept. */
-#define DIRECT_READ_MIN 16384
-#define PARTIAL_MIN 512
+/* Answers (not PUBLISH) that may wait for a client before nothing more is read from it. */
+#define ANSWERS_MAX 65536
 
 static const uint8_t conn_next[CONN_STATES] = {
     [CONN_CONNECT] = BIT(CONN_ONLINE) | BIT(CONN_LINGER) | BIT(CONN_CLOSED),
@@ -61,7 +61,8 @@ void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
     conn->receive_maximum = UINT16_MAX;
     conn->problem_info = true;
     conn->last_in_ms = worker_now(worker);
-    list_init(&conn->closing_link);
+    list_init(&conn->pending_link);
+    list_init(&conn->dirty_link);
     list_init(&conn->of_worker);
     list_append(&worker->conns, &conn->of_worker);
     metric_add(&worker->metrics, METRIC_SOCKETS, 1);
@@ -79,290 +80,39 @@ void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
     }
 }
 
-/* ---- bytes in ------------------------------------------------------------------------------------------- */
-
-static uint32_t packet_size_max(const struct conn *conn)
-{
-    const struct config *config = conn->worker->config;
-    uint64_t max = config->limits_server_maximum_packet_size;
-    uint64_t first = config->limits_packet_before_connect_max;
-    return (uint32_t)(conn->state == CONN_CONNECT && first < max ? first : max);
-}
-
-static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct slice packet)
-{
-    struct slice body = slice_from(packet, frame->header_len);
-    metric_add(&conn->worker->metrics, METRIC_PACKETS_IN, 1);
-    if (conn->state == CONN_CONNECT) {
-        if (frame->type == MQTT_CONNECT && frame->flags == 0) {
-            conn_on_connect(conn, body);
-        } else {
-            conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "first packet is not CONNECT");
-        }
-        return;
-    }
-    switch (frame->type) {
-    case MQTT_PUBLISH:
-        conn_on_publish(conn, body, frame->flags);
-        return;
-    case MQTT_PUBACK:
-    case MQTT_PUBREC:
-    case MQTT_PUBREL:
-    case MQTT_PUBCOMP:
-        conn_on_ack(conn, frame->type, body);
-        return;
-    case MQTT_SUBSCRIBE:
-        conn_on_subscribe(conn, body);
-        return;
-    case MQTT_UNSUBSCRIBE:
-        conn_on_unsubscribe(conn, body);
-        return;
-    case MQTT_PINGREQ:
-        if (body.len == 0) {
-            conn_send_pingresp(conn);
-        } else {
-            conn_violation(conn, MQTT_REASON_MALFORMED_PACKET, "PINGREQ with a body");
-        }
-        return;
-    case MQTT_DISCONNECT:
-        conn_on_disconnect(conn, body);
-        return;
-    default:
-        /* A second CONNECT [MQTT-3.1.0-2], AUTH without a method, or a packet that only servers send. */
-        conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, mqtt_packet_name(frame->type));
-    }
-}
-
-/* 3.1 has DUP on whatever may be sent again (its section 2.1). */
-static bool flags_valid(const struct conn *conn, uint8_t type, uint8_t flags)
-{
-    bool resendable = type == MQTT_PUBREL || type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE;
-    if (conn->version == MQTT_V31 && resendable) {
-        flags &= 0x7;
-    }
-    return mqtt_flags_valid(type, flags);
-}
-
-static void too_large(struct conn *conn, struct slice bytes, const struct mqtt_frame *frame)
-{
-    metric_add(&conn->worker->metrics, METRIC_PARSE_ERROR_TOO_LARGE, 1);
-    log_debug(LOG_CONN, "packet too large", log_uint("bytes", frame->body_len));
-    if (conn->state == CONN_CONNECT && frame->type == MQTT_CONNECT) {
-        conn_refuse_large_connect(conn, slice_from(bytes, frame->header_len));
-    }
-    conn_close(conn, METRIC_CLOSED_TOO_LARGE, MQTT_REASON_PACKET_TOO_LARGE,
-               conn->state == CONN_ONLINE);
-}
-
-/* Reads the header at the front of `bytes`. True: `frame` is there and allowed, its body maybe not. */
-static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame *frame)
-{
-    enum mqtt_frame_status status = mqtt_frame_read(bytes, frame);
-    if (status == MQTT_FRAME_MALFORMED ||
-        (bytes.len > 0 && !flags_valid(conn, bytes.data[0] >> 4, bytes.data[0] & 15))) {
-        conn_violation(conn, MQTT_REASON_MALFORMED_PACKET, "fixed header");
-        return false;
-    }
-    if (status == MQTT_FRAME_INCOMPLETE) {
-        return false;
-    }
-    if (frame->header_len + frame->body_len > packet_size_max(conn)) {
-        too_large(conn, bytes, frame);
-        return false;
-    }
-    return true;
-}
-
-static bool paused(const struct conn *conn)
-{
-    return conn->session != NULL && conn->session->pauses > 0;
-}
-
-static bool may_parse(const struct conn *conn)
-{
-    return !conn->closing && conn->state <= CONN_ONLINE && !paused(conn);
-}
-
-/* Handles the whole packets at the front of `bytes`, and returns what is left of it. */
-static struct slice parse(struct conn *conn, struct slice bytes)
-{
-    struct mqtt_frame frame;
-    while (may_parse(conn) && bytes.len > 0 && read_frame(conn, bytes, &frame)) {
-        size_t len = frame.header_len + frame.body_len;
-        if (bytes.len < len) {
-            break;
-        }
-        on_packet(conn, &frame, slice_of(bytes.data, len));
-        if (conn->moving) {
-            break; /* the other worker gets CONNECT, and what came behind it */
-        }
-        bytes = slice_from(bytes, len);
-    }
-    return bytes;
-}
-
-/* Makes room for `more` bytes behind the partial packet. Grows with what has come, not with what was
- * announced, so that a large announced length costs the sender its bytes first. */
-static bool partial_reserve(struct conn *conn, size_t more)
-{
-    size_t need = conn->partial_len + more;
-    if (need <= conn->partial_cap) {
-        return true;
-    }
-    size_t cap = conn->partial_cap > 0 ? (size_t)conn->partial_cap * 2 : PARTIAL_MIN;
-    cap = cap > need ? cap : need;
-    uint8_t *grown = mem_try_resize(conn->partial, cap);
-    if (grown == NULL) {
-        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
-        return false;
-    }
-    conn->partial = grown;
-    conn->partial_cap = (uint32_t)cap;
-    return true;
-}
-
-static void partial_keep(struct conn *conn, struct slice bytes)
-{
-    bool wanted = conn->moving || (!conn->closing && conn->state <= CONN_ONLINE);
-    if (bytes.len > 0 && wanted && partial_reserve(conn, bytes.len)) {
-        memcpy(conn->partial + conn->partial_len, bytes.data, bytes.len);
-        conn->partial_len += (uint32_t)bytes.len;
-    }
-}
-
-static void partial_drop(struct conn *conn)
-{
-    mem_free(conn->partial);
-    conn->partial = NULL;
-    conn->partial_len = 0;
-    conn->partial_cap = 0;
-}
-
-/* How many more bytes the packet in `partial` needs: 0 when it is whole. False: not known yet. */
-static bool partial_missing(const struct conn *conn, size_t *missing)
-{
-    struct mqtt_frame frame;
-    struct slice bytes = slice_of(conn->partial, conn->partial_len);
-    if (mqtt_frame_read(bytes, &frame) != MQTT_FRAME_OK) {
-        return false;
-    }
-    size_t len = frame.header_len + frame.body_len;
-    *missing = len > bytes.len ? len - bytes.len : 0;
-    return true;
-}
-
-/* Handles what `partial` holds, as far as it goes. conn_on_publish may take the buffer. */
-static void parse_partial(struct conn *conn)
-{
-    struct slice all = slice_of(conn->partial, conn->partial_len);
-    struct slice left = parse(conn, all);
-    if (conn->partial == NULL || left.len == all.len) {
-        return;
-    }
-    if (left.len == 0) {
-        partial_drop(conn);
-        return;
-    }
-    memmove(conn->partial, left.data, left.len);
-    conn->partial_len = (uint32_t)left.len;
-}
-
-/* Moves just enough of `*bytes` behind the partial packet to finish it, and handles it then. */
-static void finish_partial(struct conn *conn, struct slice *bytes)
-{
-    size_t missing = 1; /* a header that is not whole: byte by byte, five at most */
-    while (bytes->len > 0 && may_parse(conn) && conn->partial_len > 0) {
-        bool known = partial_missing(conn, &missing);
-        size_t part = known && missing < bytes->len ? missing : known ? bytes->len : 1;
-        partial_keep(conn, slice_of(bytes->data, part));
-        *bytes = slice_from(*bytes, part);
-        parse_partial(conn);
-    }
-}
-
-void conn_input(struct conn *conn, struct slice bytes)
-{
-    finish_partial(conn, &bytes);
-    partial_keep(conn, conn->partial_len == 0 ? parse(conn, bytes) : bytes);
-}
-
-uv_buf_t conn_input_buffer(struct conn *conn)
-{
-    size_t missing = 0;
-    if (conn->partial_len > 0 && partial_missing(conn, &missing) && missing >= DIRECT_READ_MIN &&
-        partial_reserve(conn, DIRECT_READ_MIN)) {
-        size_t room = conn->partial_cap - conn->partial_len;
-        return uv_buf_init((char *)conn->partial + conn->partial_len,
-                           (unsigned)(room < missing ? room : missing));
-    }
-    return uv_buf_init((char *)conn->worker->read_buffer, WORKER_READ_BUFFER);
-}
-
-void conn_input_read(struct conn *conn, const uv_buf_t *buffer, size_t len)
-{
-    conn->last_in_ms = worker_now(conn->worker);
-    metric_add(&conn->worker->metrics, METRIC_BYTES_IN, (int64_t)len);
-    if (buffer->base == (char *)conn->worker->read_buffer) {
-        conn_input(conn, slice_of(buffer->base, len));
-        return;
-    }
-    conn->partial_len += (uint32_t)len;
-    parse_partial(conn);
-}
-
-/* ---- pausing --------------------------------------------------------------------------------------------- */
-
-void conn_paused(struct conn *conn)
-{
-    metric_add(&conn->worker->metrics, METRIC_THROTTLED, 1);
-    transport_read_stop(conn);
-}
-
-void conn_resumed(struct conn *conn)
-{
-    if (!conn_online(conn)) {
-        return;
-    }
-    conn->last_in_ms = worker_now(conn->worker); /* it was not the client that was silent */
-    if (conn->partial_len > 0) {
-        parse_partial(conn);
-    }
-    if (may_parse(conn)) {
-        transport_read_start(conn);
-    }
-    conn_arm_timer(conn);
-}
-
 /* ---- output ----------------------------------------------------------------------------------------------- */
 
 void conn_dirty(struct conn *conn)
 {
-    if (conn->dirty || !conn->handle_open) {
-        return;
+    if (list_empty(&conn->dirty_link) && conn->handle_open) {
+        list_append(&conn->worker->dirty, &conn->dirty_link);
     }
-    struct worker *worker = conn->worker;
-    conn->dirty = true;
-    conn->next_dirty = NULL;
-    if (worker->dirty_last != NULL) {
-        worker->dirty_last->next_dirty = conn;
-    } else {
-        worker->dirty = conn;
+}
+
+void conn_answered(struct conn *conn, size_t len)
+{
+    conn->answers += (uint32_t)len;
+    if (conn->answers > ANSWERS_MAX) {
+        conn->choked = true;
+        transport_read_stop(conn);
     }
-    worker->dirty_last = conn;
 }
 
 void conn_written(struct conn *conn)
 {
     if (conn->state == CONN_LINGER && conn->out.len == 0) {
         transport_shutdown(conn);
+        timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + LINGER_MS);
+    }
+    if (conn->choked && conn->answers <= ANSWERS_MAX / 2) {
+        conn->choked = false;
+        conn_resumed(conn);
     }
     if (!conn_online(conn) || delivery_congested(conn)) {
         return;
     }
-    if (conn->waits != NULL && conn->out.len <= conn->worker->config->limits_outbound_buffer_max / 2) {
-        throttle_release(conn);
-    }
     session_pump(conn->session);
+    session_release_publishers(conn->session);
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
@@ -380,8 +130,16 @@ static uint64_t stall_deadline(const struct conn *conn)
 
 static uint64_t keep_alive_deadline(const struct conn *conn)
 {
-    bool counts = conn->keep_alive_ms > 0 && !paused(conn);
+    bool counts = conn->keep_alive_ms > 0 && !conn_is_paused(conn);
     return counts ? conn->last_in_ms + conn->keep_alive_ms : CLOCK_NEVER;
+}
+
+/* Publishers wait for room in the queue of a client that takes its output but does not acknowledge. */
+static uint64_t patience_deadline(const struct conn *conn)
+{
+    uint64_t patience = conn->worker->config->limits_write_stall_timeout;
+    bool counts = conn->waits != NULL && patience > 0 && !delivery_congested(conn);
+    return counts ? conn->session->acked_ms + patience : CLOCK_NEVER;
 }
 
 void conn_arm_timer(struct conn *conn)
@@ -390,6 +148,7 @@ void conn_arm_timer(struct conn *conn)
         return; /* CONNECT and LINGER have one deadline each, set at their start */
     }
     uint64_t due = earlier(stall_deadline(conn), keep_alive_deadline(conn));
+    due = earlier(due, patience_deadline(conn));
     /* Later than it is set: it will ring early once and be set again, which saves moving it per packet. */
     if (due < CLOCK_NEVER && (!timer_armed(&conn->timer) || due < conn->timer.deadline_ms)) {
         timer_arm(&conn->worker->timers, &conn->timer, due);
@@ -423,6 +182,11 @@ static void on_timer(struct timer *timer)
             conn_close(conn, METRIC_CLOSED_SLOW, MQTT_REASON_QUOTA_EXCEEDED, false);
         } else {
             conn->stalled_since_ms = stall_deadline(conn) <= now ? now : conn->stalled_since_ms;
+            if (patience_deadline(conn) <= now) {
+                reclaim_enter();
+                throttle_release(conn); /* from now on its messages are dropped: delivery.c */
+                reclaim_leave();
+            }
             conn_arm_timer(conn);
         }
         return;
@@ -443,7 +207,8 @@ void conn_close(struct conn *conn, enum metric metric, enum mqtt_reason reason, 
     conn->close_metric = (uint8_t)metric;
     conn->close_reason = (uint8_t)reason;
     conn->tell = tell;
-    list_append(&conn->worker->closing, &conn->closing_link);
+    list_remove(&conn->pending_link);
+    list_append(&conn->worker->closing, &conn->pending_link);
     transport_read_stop(conn);
 }
 
@@ -496,7 +261,7 @@ void conn_drop_state(struct conn *conn)
     alias_out_destroy(conn->aliases_out);
     conn->aliases_in = NULL;
     conn->aliases_out = NULL;
-    partial_drop(conn);
+    conn_drop_input(conn);
 }
 
 /* The session goes its own way. */
@@ -513,7 +278,10 @@ static void leave_session(struct conn *conn)
 static void linger(struct conn *conn)
 {
     conn_enter(conn, CONN_LINGER);
-    timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + LINGER_MS);
+    uint64_t patience = conn->out.len == 0
+                            ? LINGER_MS
+                            : conn->worker->config->server_shutdown_drain_timeout_ms;
+    timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + patience);
     if (conn->out.len == 0) {
         transport_shutdown(conn);
     }

@@ -40,8 +40,8 @@ struct conn {
     struct worker *worker;
     struct session *session;     /* NULL unless ONLINE */
     struct list of_worker;
-    struct list closing_link;
-    struct conn *next_dirty;
+    struct list pending_link;    /* in worker->closing or worker->resumed */
+    struct list dirty_link;      /* in worker->dirty while there is output to write */
     struct timer timer;          /* CONNECT: its deadline; ONLINE: keep alive, stalls; LINGER: the end */
     struct outbuf out;
     uint8_t *partial;            /* an incomplete packet, or input kept while reading is paused */
@@ -53,6 +53,7 @@ struct conn {
     uint32_t partial_len;
     uint32_t partial_cap;
     uint32_t out_messages;       /* PUBLISH packets in `out`, about */
+    uint32_t answers;            /* bytes of other packets in `out`, about */
     uint32_t max_packet_size;    /* the client's Maximum Packet Size */
     uint32_t keep_alive_ms;      /* 1.5 times the interval; 0: none */
     uint32_t stalled_bytes;      /* what libuv had still to write when last looked at */
@@ -63,7 +64,7 @@ struct conn {
     uint8_t move_to;             /* a worker, when `moving` */
     uint8_t state;               /* enum conn_state */
     uint8_t version;             /* enum mqtt_version; 0: not known yet */
-    bool dirty : 1;
+    bool choked : 1;             /* not read from: too many answers wait for the client to take them */
     bool writing : 1;            /* a uv_write is under way */
     bool closing : 1;
     bool tell : 1;               /* send DISCONNECT (or CONNACK) with close_reason when closing */
@@ -77,6 +78,8 @@ struct conn {
 /* A new connection over `fd` (taken), in state CONNECT. `early` are bytes that were read already. */
 void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early);
 
+/* ---- bytes in (conn_input.c) ------------------------------------------------------------------------- */
+
 /* Takes in `bytes`: handles whole packets, keeps an incomplete one. In a read section. */
 void conn_input(struct conn *conn, struct slice bytes);
 
@@ -84,6 +87,18 @@ void conn_input(struct conn *conn, struct slice bytes);
 uv_buf_t conn_input_buffer(struct conn *conn);
 /* `len` bytes have been read into the buffer of the last conn_input_buffer. */
 void conn_input_read(struct conn *conn, const uv_buf_t *buffer, size_t len);
+
+/* Its session must not publish for now: reading stops, and input that is there is kept. */
+void conn_paused(struct conn *conn);
+/* It may again: conn_go_on follows at the end of this loop iteration. */
+void conn_resumed(struct conn *conn);
+/* For worker_flush: handles the input that was kept, and reads again. */
+void conn_go_on(struct conn *conn);
+bool conn_is_paused(const struct conn *conn);
+/* Frees input that was kept. */
+void conn_drop_input(struct conn *conn);
+
+/* ---- its end ------------------------------------------------------------------------------------------- */
 
 /*
  * Ends the connection at the end of this loop iteration; only the first call counts. `metric` is a
@@ -103,11 +118,10 @@ void conn_enter(struct conn *conn, enum conn_state next);
 /* A protocol violation: DISCONNECT (or CONNACK) with `reason`, counted, logged at debug level. */
 void conn_violation(struct conn *conn, enum mqtt_reason reason, const char *what);
 
-/* Its session must not publish for now: reading stops, and input that is there is kept. */
-void conn_paused(struct conn *conn);
-/* It may again: what was kept is handled. */
-void conn_resumed(struct conn *conn);
+/* ---- output and time ------------------------------------------------------------------------------------ */
 
+/* An answer of `len` bytes is in its output: with too many of them reading stops until they are taken. */
+void conn_answered(struct conn *conn, size_t len);
 /* Its output is written at the end of this loop iteration. */
 void conn_dirty(struct conn *conn);
 /* The socket took output: the consumer made progress. */

@@ -21,6 +21,20 @@ struct admission {
     char response_info[256];
 };
 
+/* 3.x has no code for what is malformed: such a connection is just closed. */
+static bool may_answer(const struct conn *conn, enum mqtt_reason reason)
+{
+    switch (conn->version) {
+    case 0:
+        return false;
+    case MQTT_V5:
+        return true;
+    default:
+        return reason != MQTT_REASON_MALFORMED_PACKET && reason != MQTT_REASON_PROTOCOL_ERROR &&
+               reason != MQTT_REASON_TOPIC_NAME_INVALID;
+    }
+}
+
 static void refuse(struct conn *conn, struct admission *admission, enum mqtt_reason reason)
 {
     char peer[64];
@@ -35,8 +49,7 @@ static void refuse(struct conn *conn, struct admission *admission, enum mqtt_rea
     if (reason == MQTT_REASON_BAD_AUTHENTICATION_METHOD) {
         metric_add(&conn->worker->metrics, METRIC_AUTH_FAILURE_METHOD, 1);
     }
-    bool answer = conn->version == MQTT_V5 || mqtt_reason_to_v3_connack(reason) != 0;
-    if (conn->version != 0 && answer) {
+    if (may_answer(conn, reason)) {
         admission->connack = (struct mqtt_connack){.reason = reason};
         conn_send_connack(conn, &admission->connack);
     }
@@ -180,7 +193,7 @@ static struct session *take_session(struct conn *conn, struct admission *admissi
     if (session != NULL && session->conn != NULL) {
         struct conn *old = session->conn;
         conn_close(old, METRIC_CLOSED_TAKEN_OVER, MQTT_REASON_SESSION_TAKEN_OVER, true);
-        list_remove(&old->closing_link);
+        list_remove(&old->pending_link);
         conn_finish(old); /* now: the session must be free, and it may end with its connection */
         session = session_table_find(&worker->sessions, id);
     }
@@ -269,7 +282,7 @@ void conn_on_connect(struct conn *conn, struct slice body)
         conn->moving = true;
         conn->closing = true;
         conn->move_to = (uint8_t)home;
-        list_append(&conn->worker->closing, &conn->closing_link);
+        list_append(&conn->worker->closing, &conn->pending_link);
         transport_read_stop(conn);
         return;
     }

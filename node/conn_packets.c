@@ -31,20 +31,6 @@ void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
 
 /* ---- SUBSCRIBE: MQTT 5.0 section 3.8 ----------------------------------------------------------------------- */
 
-/* A new subscription that gets its retained messages behind the SUBACK. */
-struct granted {
-    struct subscription *sub;
-    struct slice filter; /* in the packet */
-};
-
-struct subscribing {
-    struct conn *conn;
-    uint32_t subscription_id;
-    uint8_t *reasons;
-    struct granted *granted;
-    size_t granted_count;
-};
-
 static bool over_quota(struct session *session, const struct topic_filter *filter)
 {
     uint64_t max = session->worker->config->limits_max_subscriptions_per_client;
@@ -53,18 +39,19 @@ static bool over_quota(struct session *session, const struct topic_filter *filte
 }
 
 /* Handles one filter; returns its code for the SUBACK. */
-static uint8_t subscribe_one(struct subscribing *all, const struct mqtt_subscription *wish)
+static uint8_t subscribe_one(struct session *session, const struct mqtt_subscription *wish,
+                             uint32_t id)
 {
-    struct session *session = all->conn->session;
+    uint64_t levels_max = session->worker->config->limits_topic_levels_max;
     struct topic_filter filter;
     if (!topic_filter_parse(wish->filter, &filter) ||
-        topic_levels(filter.filter) > all->conn->worker->config->limits_topic_levels_max) {
+        topic_levels(filter.filter) > levels_max) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
     }
     if (over_quota(session, &filter)) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
-    struct subscription options = {.id = all->subscription_id,
+    struct subscription options = {.id = id,
                                    .qos = wish->qos,
                                    .no_local = wish->no_local,
                                    .retain_as_published = wish->retain_as_published,
@@ -75,34 +62,9 @@ static uint8_t subscribe_one(struct subscribing *all, const struct mqtt_subscrip
     bool replay = filter.share.len == 0 && /* not for shared ones: section 4.8.2 */
                   (wish->retain_handling == 0 || (wish->retain_handling == 1 && !existed));
     if (replay) {
-        all->granted[all->granted_count++] = (struct granted){sub, filter.filter};
+        session_replay(session, sub, filter.filter); /* from the next iteration on: after SUBACK */
     }
     return wish->qos;
-}
-
-/* The same filter twice in one packet: the first subscription was replaced and is gone. */
-static bool still_there(const struct session *session, const struct subscription *sub)
-{
-    const struct subscription *other = session->subscriptions;
-    while (other != NULL && other != sub) {
-        other = other->next_of_session;
-    }
-    return other != NULL;
-}
-
-static void subscribe_all(struct subscribing *all, const struct mqtt_subscribe *packet)
-{
-    struct slice filters = packet->filters;
-    struct mqtt_subscription wish;
-    for (size_t i = 0; mqtt_subscribe_next(&filters, &wish); i++) {
-        all->reasons[i] = subscribe_one(all, &wish);
-    }
-    conn_send_suback(all->conn, MQTT_SUBACK, packet->packet_id, all->reasons, packet->count);
-    for (size_t i = 0; i < all->granted_count; i++) {
-        if (still_there(all->conn->session, all->granted[i].sub)) {
-            session_replay(all->conn->session, all->granted[i].sub, all->granted[i].filter);
-        }
-    }
 }
 
 void conn_on_subscribe(struct conn *conn, struct slice body)
@@ -113,16 +75,18 @@ void conn_on_subscribe(struct conn *conn, struct slice body)
         conn_violation(conn, reason, "SUBSCRIBE");
         return;
     }
-    struct subscribing all = {.conn = conn, .subscription_id = packet.subscription_id};
-    all.reasons = mem_try_alloc(packet.count);
-    all.granted = mem_try_alloc(packet.count * sizeof(*all.granted));
-    if (all.reasons != NULL && all.granted != NULL) {
-        subscribe_all(&all, &packet);
-    } else {
+    uint8_t *reasons = mem_try_alloc(packet.count);
+    if (reasons == NULL) {
         conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        return;
     }
-    mem_free(all.reasons);
-    mem_free(all.granted);
+    struct slice filters = packet.filters;
+    struct mqtt_subscription wish;
+    for (size_t i = 0; mqtt_subscribe_next(&filters, &wish); i++) {
+        reasons[i] = subscribe_one(conn->session, &wish, packet.subscription_id);
+    }
+    conn_send_suback(conn, MQTT_SUBACK, packet.packet_id, reasons, packet.count);
+    mem_free(reasons);
 }
 
 /* ---- UNSUBSCRIBE: MQTT 5.0 section 3.10 -------------------------------------------------------------------- */

@@ -16,6 +16,8 @@
 #define LATENCY_SAMPLE 64
 /* A payload of at least this size is kept in the buffer it was received in, if that holds nothing else. */
 #define ADOPT_MIN 8192
+/* Retained messages looked at for expired ones when there is no room for a new one. */
+#define EXPIRE_BUDGET 4096
 
 static void count_in(struct conn *conn, uint8_t qos)
 {
@@ -40,7 +42,8 @@ static enum mqtt_reason check(const struct conn *conn, const struct mqtt_publish
     if (publish->topic.data[0] == '$' && slice_starts_with(publish->topic, "$SYS/")) {
         return MQTT_REASON_NOT_AUTHORIZED;
     }
-    if (topic_levels(publish->topic) > conn->worker->config->limits_topic_levels_max) {
+    uint64_t levels_max = conn->worker->config->limits_topic_levels_max;
+    if (publish->topic.len >= levels_max && topic_levels(publish->topic) > levels_max) {
         return MQTT_REASON_TOPIC_NAME_INVALID;
     }
     if (publish->props.present != 0 && !mqtt_payload_format_valid(publish)) {
@@ -52,6 +55,26 @@ static enum mqtt_reason check(const struct conn *conn, const struct mqtt_publish
 static enum mqtt_packet answer_of(uint8_t qos)
 {
     return qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+}
+
+/* Sends `ack` now, or when `receipt` (NULL: nobody is waited for) is back, and never before an earlier one. */
+static void answer(struct conn *conn, struct inbound_ack ack, struct receipt *receipt)
+{
+    struct session *session = conn->session;
+    ack.ready = receipt == NULL;
+    if (ack.ready && (session->inbound == NULL || session->inbound->ack_count == 0)) {
+        conn_send_ack(conn, answer_of(ack.qos), ack.packet_id, ack.reason);
+        return;
+    }
+    uint32_t serial = 0;
+    if (inbound_owe(session_inbound(session), ack, &serial) != ERR_OK) {
+        /* Without a note of it there is no answer: the client will send it again after a reconnect. */
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+        serial = session->inbound->ack_serial - 1;
+    }
+    if (receipt != NULL) {
+        router_await(conn->worker, receipt, session->handle, serial);
+    }
 }
 
 /* At QoS 0, and before 5.0, there is no way to say no but to close; what is only not allowed is dropped. */
@@ -66,34 +89,9 @@ static void refuse(struct conn *conn, const struct mqtt_publish *publish, enum m
         return;
     }
     if (can_say) {
-        conn_send_ack(conn, answer_of(publish->qos), publish->packet_id, reason);
-    }
-}
-
-/* ---- acknowledging ----------------------------------------------------------------------------------- */
-
-/* Answers now, or when the other workers hold the message, and never before an earlier publish. */
-static void acknowledge(struct conn *conn, const struct mqtt_publish *publish,
-                        const struct route *route)
-{
-    struct session *session = conn->session;
-    struct inbound_ack ack = {
-        .packet_id = publish->packet_id,
-        .qos = publish->qos,
-        .reason = route->matched ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS,
-        .ready = route->receipt == NULL};
-    if (route->receipt == NULL && (session->inbound == NULL || session->inbound->ack_count == 0)) {
-        conn_send_ack(conn, answer_of(ack.qos), ack.packet_id, ack.reason);
-        return;
-    }
-    uint32_t serial = 0;
-    if (inbound_owe(session_inbound(session), ack, &serial) != ERR_OK) {
-        /* Without a note of it there is no answer: the client will send it again after a reconnect. */
-        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
-        serial = session->inbound->ack_serial - 1;
-    }
-    if (route->receipt != NULL) {
-        router_await(conn->worker, route->receipt, session->handle, serial);
+        struct inbound_ack no = {
+            .packet_id = publish->packet_id, .qos = publish->qos, .reason = (uint8_t)reason};
+        answer(conn, no, NULL);
     }
 }
 
@@ -109,7 +107,15 @@ static bool may_adopt(const struct conn *conn, const struct mqtt_publish *publis
 
 static void retain(struct conn *conn, struct message *message)
 {
-    if (retained_set(conn->worker->broker->retained, message) != ERR_OK) {
+    struct worker *worker = conn->worker;
+    struct retained *store = worker->broker->retained;
+    enum err err = retained_set(store, message);
+    if (err == ERR_FULL) {
+        size_t gone = retained_expire(store, worker_now(worker), EXPIRE_BUDGET);
+        metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_EXPIRED, (int64_t)gone);
+        err = gone > 0 ? retained_set(store, message) : err;
+    }
+    if (err != ERR_OK) {
         metric_add(&conn->worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
         log_debug(LOG_RETAINED, "message not retained: limit reached",
                   log_slice("topic", message_topic(message)));
@@ -175,7 +181,11 @@ static void accept_publish(struct conn *conn, const struct mqtt_publish *publish
     uint64_t start = timed ? clock_mono_ns() : 0;
     struct route route = route_publish(conn, publish);
     if (publish->qos > 0) {
-        acknowledge(conn, publish, &route);
+        enum mqtt_reason reason =
+            route.matched ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
+        struct inbound_ack ack = {
+            .packet_id = publish->packet_id, .qos = publish->qos, .reason = (uint8_t)reason};
+        answer(conn, ack, route.receipt);
     }
     if (timed) {
         metric_observe_latency(&worker->metrics, clock_mono_ns() - start);
@@ -194,7 +204,8 @@ static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
         return true;
     case ERR_EXISTS:
         if (!inbound_owed_again(inbound, publish->packet_id)) {
-            conn_send_ack(conn, MQTT_PUBREC, publish->packet_id, MQTT_REASON_SUCCESS);
+            struct inbound_ack again = {.packet_id = publish->packet_id, .qos = 2};
+            answer(conn, again, NULL);
         }
         return false;
     default:
@@ -207,8 +218,9 @@ static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
 static bool overruns(const struct conn *conn, const struct mqtt_publish *publish)
 {
     const struct inbound *inbound = conn->session->inbound;
-    return publish->qos > 0 && inbound != NULL &&
-           inbound_unfinished(inbound) >= conn->worker->config->limits_server_receive_maximum &&
+    uint64_t max = conn->version == MQTT_V5 ? conn->worker->config->limits_server_receive_maximum
+                                            : UINT16_MAX; /* 3.x can't be told of a limit */
+    return publish->qos > 0 && inbound != NULL && inbound_unfinished(inbound) >= max &&
            !(publish->qos == 2 && inbound_has_id(inbound, publish->packet_id));
 }
 

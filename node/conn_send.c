@@ -21,12 +21,13 @@ static uint8_t *begin(struct conn *conn, size_t len)
 static void end(struct conn *conn, size_t len)
 {
     outbuf_commit(&conn->out, len);
+    conn_answered(conn, len);
     metric_add(&conn->worker->metrics, METRIC_PACKETS_OUT, 1);
     conn_dirty(conn);
 }
 
 /* Why it failed, in words, where they are wanted and fit. */
-static struct slice reason_string(const struct conn *conn, uint8_t reason, size_t len_without)
+static struct slice reason_string(const struct conn *conn, unsigned reason, size_t len_without)
 {
     if (conn->version != MQTT_V5 || !conn->problem_info || !mqtt_reason_is_error(reason)) {
         return slice_of(NULL, 0);

@@ -19,11 +19,15 @@
 
 /* ---- encoding ------------------------------------------------------------------------------------------ */
 
-void encoder_init(struct encoder *encoder, struct worker *worker, struct message *message)
+void encoder_init(struct encoder *encoder, struct worker *worker, struct message *message,
+                  size_t receivers)
 {
     encoder->worker = worker;
     encoder->message = message;
-    memset(encoder->forms, 0, sizeof(encoder->forms));
+    encoder->many = receivers > 1;
+    if (encoder->many) {
+        memset(encoder->forms, 0, sizeof(encoder->forms));
+    }
 }
 
 static struct mqtt_publish_out describe(const struct encoder *encoder, const struct conn *conn,
@@ -78,18 +82,24 @@ static void broken(struct conn *conn)
     conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, false);
 }
 
-/* Writes a packet for this connection alone: with subscription identifiers or a topic alias. */
+/* Writes a packet for this connection alone: the only receiver, or one with subscription identifiers or
+ * topic aliases. */
 static bool write_own(struct encoder *encoder, struct conn *conn, const struct delivery *delivery)
 {
     struct mqtt_publish_out out = describe(encoder, conn, delivery);
+    bool known = false;
     if (conn->alias_out_maximum > 0) {
-        bool known = false;
         out.topic_alias =
             alias_out_get(&conn->aliases_out, conn->alias_out_maximum, out.topic, &known);
         out.topic.len = known ? 0 : out.topic.len;
     }
     size_t packet_len = 0;
     size_t head_len = mqtt_publish_head_len(&out, &packet_len);
+    if (packet_len > conn->max_packet_size && out.topic_alias != 0 && !known) {
+        alias_out_forget(conn->aliases_out, out.topic_alias); /* the client won't hear of it */
+        out.topic_alias = 0;
+        head_len = mqtt_publish_head_len(&out, &packet_len);
+    }
     if (packet_len > conn->max_packet_size || packet_len > MQTT_VARINT_MAX) {
         return false;
     }
@@ -171,10 +181,10 @@ static bool write_form(struct encoder *encoder, const struct encoded *form, stru
 bool delivery_write(struct encoder *encoder, struct conn *conn, const struct delivery *delivery)
 {
     bool v5 = conn->version == MQTT_V5;
-    struct encoded *form = &encoder->forms[v5][delivery->qos > 0];
-    if (v5 && (delivery->id_count > 0 || conn->alias_out_maximum > 0)) {
+    if (!encoder->many || (v5 && (delivery->id_count > 0 || conn->alias_out_maximum > 0))) {
         return write_own(encoder, conn, delivery);
     }
+    struct encoded *form = &encoder->forms[v5][delivery->qos > 0];
     if (form->bytes == NULL && !form->unfit) {
         build_form(encoder, form, conn, delivery);
     }
@@ -244,7 +254,7 @@ static bool may_wait_for(struct encoder *encoder, struct session *session)
     const struct config *config = session->worker->config;
     uint64_t patience = config->limits_write_stall_timeout;
     bool moves = patience == 0 || worker_now(session->worker) - session->acked_ms < patience;
-    return conn_online(session->conn) && moves &&
+    return conn_online(session->conn) && session->pauses == 0 && moves &&
            config->limits_slow_consumer_policy == SLOW_CONSUMER_THROTTLE &&
            throttle_publisher(session->conn, encoder->message->publisher);
 }
@@ -260,11 +270,17 @@ static void warn_once(struct session *session)
     }
 }
 
-static bool queue_full(const struct session *session, const struct message *message)
+/* `waits`: the message can't go out at once, and takes a place in the queue. */
+static bool queue_full(const struct session *session, const struct message *message, bool waits)
 {
     const struct config *config = session->worker->config;
     const struct outbound *out = &session->outbound;
-    return outbound_waiting(out) >= config->limits_max_offline_queue_len ||
+    /*
+     * While a client is not read from, its acknowledgements are not either. If its publishers waited
+     * then, two clients that feed each other could wait for ever: only the bytes count.
+     */
+    bool deaf = session->pauses > 0 && conn_online(session->conn);
+    return (waits && !deaf && outbound_waiting(out) >= config->limits_max_offline_queue_len) ||
            (out->count > 0 &&
             out->bytes + message_bytes(message) > config->limits_max_offline_queue_bytes);
 }
@@ -281,11 +297,12 @@ static bool make_room(struct encoder *encoder, struct session *session)
         conn_close(session->conn, METRIC_CLOSED_SLOW, MQTT_REASON_QUOTA_EXCEEDED, true);
     }
     warn_once(session);
-    if (config->limits_offline_queue_policy == OFFLINE_QUEUE_DROP_NEWEST) {
+    if (config->limits_offline_queue_policy == OFFLINE_QUEUE_DROP_NEWEST ||
+        config->limits_max_offline_queue_len == 0) {
         metric_add(&session->worker->metrics, METRIC_DROPPED_QUEUE_FULL, 1);
         return false;
     }
-    while (queue_full(session, encoder->message) && outbound_waiting(&session->outbound) > 0) {
+    while (queue_full(session, encoder->message, true) && outbound_waiting(&session->outbound) > 0) {
         session_drop_first_waiting(session, METRIC_DROPPED_QUEUE_FULL);
     }
     return true;
@@ -317,14 +334,15 @@ static void deliver_kept(struct encoder *encoder, struct session *session,
                          const struct delivery *delivery)
 {
     struct outbound *out = &session->outbound;
-    if (queue_full(session, encoder->message)) {
+    bool first = out->next == out->count;
+    if (queue_full(session, encoder->message, !first || !session_may_send(session))) {
         if (!make_room(encoder, session)) {
             return;
         }
     } else if (outbound_waiting(out) == 0) {
         session->queue_warned = false;
     }
-    bool first = out->next == out->count;
+    first = out->next == out->count;
     if (!push(encoder, session, delivery) || !first) {
         return;
     }

@@ -37,6 +37,7 @@ struct delivery {
 struct encoder {
     struct worker *worker;
     struct message *message;
+    bool many; /* more than one will get it: forms are worth building */
     struct encoded {
         const uint8_t *bytes; /* NULL: not built yet */
         uint32_t len;         /* of `bytes` */
@@ -47,7 +48,9 @@ struct encoder {
     } forms[2][2];            /* [5.0][QoS > 0] */
 };
 
-void encoder_init(struct encoder *encoder, struct worker *worker, struct message *message);
+/* For `receivers` deliveries, about. */
+void encoder_init(struct encoder *encoder, struct worker *worker, struct message *message,
+                  size_t receivers);
 
 /* Delivers now, or queues, or drops. */
 void deliver(struct encoder *encoder, struct session *session, const struct delivery *delivery);

@@ -109,6 +109,10 @@ bool inbound_remove_id(struct inbound *in, uint16_t packet_id)
         memmove(in->ids + at, in->ids + at + 1, (in->id_count - at - 1) * sizeof(in->ids[0]));
     }
     in->id_count--;
+    if (in->id_count == 0) {
+        mem_free(in->bitmap); /* a list again */
+        in->bitmap = NULL;
+    }
     return true;
 }
 
@@ -149,8 +153,9 @@ enum err inbound_owe(struct inbound *in, struct inbound_ack ack, uint32_t *seria
 void inbound_ack_ready(struct inbound *in, uint32_t serial)
 {
     uint32_t at = serial - in->ack_serial;
-    ASSERT(at < in->ack_count);
-    ack_at(in, at)->ready = true;
+    if (at < in->ack_count) { /* else it was never noted, for lack of memory */
+        ack_at(in, at)->ready = true;
+    }
 }
 
 bool inbound_next_ready(struct inbound *in, struct inbound_ack *out)
@@ -162,7 +167,7 @@ bool inbound_next_ready(struct inbound *in, struct inbound_ack *out)
     in->ack_head = (in->ack_head + 1) & (in->ack_cap - 1);
     in->ack_count--;
     in->ack_serial++;
-    in->qos1_count -= out->qos == 1;
+    in->qos1_count -= out->qos == 1 && !out->stale;
     return true;
 }
 
@@ -183,4 +188,5 @@ void inbound_mark_stale(struct inbound *in)
     for (uint32_t i = 0; i < in->ack_count; i++) {
         ack_at(in, i)->stale = true;
     }
+    in->qos1_count = 0;
 }

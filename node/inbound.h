@@ -36,7 +36,7 @@ struct inbound {
     uint32_t ack_head;
     uint32_t ack_count;
     uint32_t ack_serial; /* of the ack at the head */
-    uint32_t qos1_count; /* acks owed for QoS 1; those for QoS 2 have their id counted */
+    uint32_t qos1_count; /* acks owed for QoS 1 to this connection; for QoS 2 the ids count */
 };
 
 void inbound_fini(struct inbound *in);
@@ -46,7 +46,8 @@ must_check enum err inbound_add_id(struct inbound *in, uint16_t packet_id);
 bool inbound_has_id(const struct inbound *in, uint16_t packet_id);
 bool inbound_remove_id(struct inbound *in, uint16_t packet_id);
 
-/* Publishes of the client that are not finished: what its Receive Maximum counts. */
+/* Publishes of the client that are not finished: what its Receive Maximum counts. That begins anew with
+ * each connection: stale ones, which it sends again, don't count twice. */
 static inline uint32_t inbound_unfinished(const struct inbound *in)
 {
     return in->id_count + in->qos1_count;
@@ -54,6 +55,7 @@ static inline uint32_t inbound_unfinished(const struct inbound *in)
 
 /* Owes `ack`; `*serial` names it for inbound_ack_ready. */
 must_check enum err inbound_owe(struct inbound *in, struct inbound_ack ack, uint32_t *serial);
+/* Harmless when `serial` is not owed. */
 void inbound_ack_ready(struct inbound *in, uint32_t serial);
 /* Takes the first owed acknowledgement when it is ready. */
 bool inbound_next_ready(struct inbound *in, struct inbound_ack *out);

@@ -1,52 +1,50 @@
 #include "node/listener.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <errno.h>
 
 #include "base/log.h"
-#include "base/mem.h"
 #include "node/conn.h"
 #include "node/worker.h"
 
 #define BACKLOG 4096
+/* Others have their turn in between. */
+#define ACCEPTS_PER_EVENT 64
 
-static void on_connection(uv_stream_t *server, int status)
+/*
+ * Out of descriptors: the connection that waits would wake us for ever. Give up the spare descriptor,
+ * take the connection, close it, and take the spare back.
+ */
+static void turn_away(struct worker *worker, int listener)
 {
-    struct worker *worker = container_of(server, struct worker, listener);
-    if (status != 0) {
-        log_warning(LOG_LISTENER, "accept failed", log_text("error", uv_strerror(status)));
-        return;
+    close(worker->spare_fd);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+        metric_add(&worker->metrics, METRIC_SOCKETS_REFUSED, 1);
     }
-    /* libuv has accepted the socket already; take it out of a handle that never runs. */
-    uv_tcp_t *accepted = mem_alloc(sizeof(*accepted));
-    uv_tcp_init(&worker->loop, accepted);
-    uv_os_fd_t fd = -1;
-    int copy = -1;
-    if (uv_accept(server, (uv_stream_t *)accepted) == 0 &&
-        uv_fileno((uv_handle_t *)accepted, &fd) == 0) {
-        copy = dup(fd);
-    }
-    uv_close((uv_handle_t *)accepted, (uv_close_cb)mem_free);
-    if (copy >= 0) {
-        conn_open(worker, copy, slice_of(NULL, 0));
-    }
+    worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* Splits "host:port" or "[host]:port"; config has checked the form. */
-static void split_address(const char *bind, char host[256], char port[16])
+static void on_connection(uv_poll_t *poll, int status, int events)
 {
-    const char *colon = strrchr(bind, ':');
-    size_t len = (size_t)(colon - bind);
-    if (len >= 2 && bind[0] == '[' && bind[len - 1] == ']') {
-        bind++;
-        len -= 2;
+    struct worker *worker = container_of(poll, struct worker, listener);
+    (void)events;
+    for (int i = 0; status == 0 && i < ACCEPTS_PER_EVENT; i++) {
+        int fd = accept4(worker->listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            conn_open(worker, fd, slice_of(NULL, 0));
+        } else if (errno == EMFILE || errno == ENFILE) {
+            turn_away(worker, worker->listener_fd);
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return; /* EAGAIN: that was all */
+        }
     }
-    snprintf(host, 256, "%.*s", (int)len, bind);
-    snprintf(port, 16, "%s", colon + 1);
 }
 
 static int open_socket(const struct addrinfo *address, bool share)
@@ -74,14 +72,14 @@ static enum err listen_on(struct worker *worker, const struct addrinfo *address,
     if (fd < 0) {
         return ERR_ADDRESS;
     }
-    uv_tcp_init(&worker->loop, &worker->listener);
-    worker->listening = true;
-    if (uv_tcp_open(&worker->listener, fd) != 0) {
+    if (listen(fd, BACKLOG) != 0 || uv_poll_init(&worker->loop, &worker->listener, fd) != 0) {
         close(fd);
         return ERR_ADDRESS;
     }
-    return uv_listen((uv_stream_t *)&worker->listener, BACKLOG, on_connection) == 0 ? ERR_OK
-                                                                                   : ERR_ADDRESS;
+    worker->listening = true;
+    worker->listener_fd = fd;
+    worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return uv_poll_start(&worker->listener, UV_READABLE, on_connection) == 0 ? ERR_OK : ERR_ADDRESS;
 }
 
 /* Sockets that share a port with SO_REUSEPORT would also share it with another Pulse of the same user:
@@ -114,9 +112,13 @@ static enum err listen_everywhere(struct broker *broker, const struct addrinfo *
 enum err listener_open(struct broker *broker)
 {
     const char *where = broker->config->server_bind;
-    char host[256];
-    char port[16];
-    split_address(where, host, port);
+    char host[CONFIG_HOST_SIZE];
+    char port[8];
+    uint16_t number = 0;
+    if (config_split_address(where, host, &number) != ERR_OK) {
+        return ERR_ADDRESS; /* can't be: config has checked it */
+    }
+    snprintf(port, sizeof(port), "%u", number);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int status = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
@@ -143,5 +145,7 @@ void listener_stop(struct worker *worker)
     if (worker->listening) {
         worker->listening = false;
         uv_close((uv_handle_t *)&worker->listener, NULL);
+        close(worker->listener_fd);
+        close(worker->spare_fd);
     }
 }

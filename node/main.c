@@ -32,6 +32,7 @@ struct node {
     uv_async_t all_ended;
     struct http_server *http;
     struct sys_topics *sys_topics;
+    bool serving;
     bool stopping;
 };
 
@@ -58,8 +59,8 @@ static void on_metrics(void *context, struct text *page)
 static bool on_ready(void *context, const char **why)
 {
     struct node *node = context;
-    *why = "shutting down";
-    return !node->stopping;
+    *why = node->stopping ? "shutting down" : "starting";
+    return node->serving && !node->stopping;
 }
 
 static enum err start_http(struct node *node)
@@ -169,9 +170,9 @@ static enum err serve(struct node *node)
 {
     uv_async_init(&node->loop, &node->all_ended, on_all_ended);
     node->all_ended.data = node;
-    enum err err = broker_start(node->broker, &node->all_ended);
+    enum err err = start_http(node); /* first: who watches may see us start */
     if (err == ERR_OK) {
-        err = start_http(node);
+        err = broker_start(node->broker, &node->all_ended);
     }
     if (err != ERR_OK) {
         broker_stop(node->broker);
@@ -179,6 +180,7 @@ static enum err serve(struct node *node)
         return err;
     }
     start_clock(node);
+    node->serving = true;
     log_notice(LOG_MAIN, "ready", log_text("version", PULSE_VERSION),
                log_text("bind", node->config.server_bind));
     uv_run(&node->loop, UV_RUN_DEFAULT);

@@ -14,6 +14,7 @@
  */
 
 #define RING_MIN 8u
+#define EXTRA_MIN 4u
 
 static uint16_t id_after(uint16_t id)
 {
@@ -69,14 +70,22 @@ static enum err grow(struct outbound *out)
     return ERR_OK;
 }
 
-/* An idle session holds no ring: most clients get little. */
+/* What a burst needed is not kept by an idle session. */
 static void shrink_when_empty(struct outbound *out)
 {
-    if (out->count == 0 && out->cap > RING_MIN * 16) {
+    if (out->count > 0) {
+        return;
+    }
+    if (out->cap > RING_MIN * 16) {
         mem_free(out->ring);
         out->ring = NULL;
         out->cap = 0;
         out->head = 0;
+    }
+    if (out->extra_cap > EXTRA_MIN * 16) {
+        mem_free(out->extra);
+        out->extra = NULL;
+        out->extra_cap = 0;
     }
 }
 
@@ -94,7 +103,7 @@ static enum err keep_ids(struct outbound *out, struct outbound_entry *entry, con
         place++;
     }
     if (place == out->extra_cap) {
-        uint32_t cap = out->extra_cap > 0 ? out->extra_cap * 2 : 4;
+        uint32_t cap = out->extra_cap > 0 ? out->extra_cap * 2 : EXTRA_MIN;
         struct subscription_ids **extra = mem_try_resize(out->extra, cap * sizeof(*extra));
         if (extra == NULL) {
             mem_free(kept);
@@ -181,13 +190,18 @@ void outbound_trim(struct outbound *out)
 void outbound_drop_first_waiting(struct outbound *out)
 {
     ASSERT(outbound_waiting(out) > 0);
-    /* Close the gap from the side of those in flight, which are few. */
-    struct outbound_entry *gone = outbound_at(out, out->inflight);
-    outbound_drop_message(out, gone, OUTBOUND_DONE);
-    for (uint32_t i = out->inflight; i > 0; i--) {
-        *outbound_at(out, i) = *outbound_at(out, i - 1);
+    outbound_drop_message(out, outbound_at(out, out->inflight), OUTBOUND_DONE);
+    /* Close the gap from the shorter side. */
+    if (out->inflight <= outbound_waiting(out)) {
+        for (uint32_t i = out->inflight; i > 0; i--) {
+            *outbound_at(out, i) = *outbound_at(out, i - 1);
+        }
+        out->head = (out->head + 1) & (out->cap - 1);
+    } else {
+        for (uint32_t i = out->inflight; i + 1 < out->count; i++) {
+            *outbound_at(out, i) = *outbound_at(out, i + 1);
+        }
     }
-    out->head = (out->head + 1) & (out->cap - 1);
     out->count--;
     if (out->next > out->inflight) {
         out->next--;

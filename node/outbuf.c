@@ -1,5 +1,7 @@
 #include "node/outbuf.h"
 
+#include <stdbool.h>
+
 #include "base/mem.h"
 #include "node/message.h"
 
@@ -91,7 +93,8 @@ void outbuf_clear(struct outbuf *out, struct out_pool *pool)
 enum err outbuf_grow(struct outbuf *out, struct out_pool *pool, size_t need)
 {
     uint32_t size = (uint32_t)need;
-    if (out->first == NULL && need <= OUT_CHUNK_SMALL) {
+    bool short_run = out->first == NULL || out->last->message != NULL; /* just a packet's head, perhaps */
+    if (short_run && need <= OUT_CHUNK_SMALL) {
         size = OUT_CHUNK_SMALL;
     } else if (need <= OUT_CHUNK_LARGE) {
         size = OUT_CHUNK_LARGE;

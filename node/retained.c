@@ -12,6 +12,12 @@
 
 #define SLOTS_MAX (RETAINED_PAGE_MIN * ((1u << RETAINED_PAGES) - 1))
 
+/* What counts against the limit: all that the client chose. */
+static size_t kept_bytes(const struct message *message)
+{
+    return (size_t)message->topic_len + message->props_len + message->payload_len;
+}
+
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 /* Gives a free slot in `*slot`, or false. */
@@ -67,7 +73,7 @@ static void account(struct retained *store, const struct retained_entry *entry, 
         store->expiring += (size_t)sign;
     }
     if (is_counted(message_topic(message))) {
-        size_t bytes = (size_t)sign * message->payload_len;
+        size_t bytes = (size_t)sign * kept_bytes(message);
         atomic_fetch_add_explicit(&store->count, (size_t)sign, memory_order_relaxed);
         atomic_fetch_add_explicit(&store->bytes, bytes, memory_order_relaxed);
     }
@@ -121,12 +127,13 @@ static bool fits(const struct retained *store, const struct message *message,
         return true;
     }
     size_t bytes = retained_bytes(store);
-    size_t old_len = old == NULL ? 0 : old->message->payload_len;
+    size_t old_len = old == NULL ? 0 : kept_bytes(old->message);
     if (old == NULL && retained_count(store) >= store->messages_max) {
         return false;
     }
-    return message->payload_len <= old_len ||
-           bytes - old_len + message->payload_len <= store->payload_bytes_max;
+    size_t len = kept_bytes(message);
+    return len <= old_len ||
+           bytes - old_len + len <= store->payload_bytes_max;
 }
 
 static void remove_topic(struct retained *store, struct slice topic)

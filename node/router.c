@@ -38,7 +38,6 @@ struct router_scratch {
     uint32_t id_cap;
     uint32_t *flat; /* one session's ids in a row */
     uint32_t flat_cap;
-    uint32_t epoch;
 };
 
 struct router_scratch *router_scratch_create(void)
@@ -107,10 +106,11 @@ static void want_id(struct router_scratch *scratch, struct wanted *wanted, uint3
 static void want(struct router_scratch *scratch, const struct subscription *sub, bool retain)
 {
     struct session *session = sub->session;
-    if (session->match_epoch != scratch->epoch) {
+    bool seen = session->match_index < scratch->wanted_count &&
+                scratch->wanted[session->match_index].session == session;
+    if (!seen) {
         scratch->wanted = grown(scratch->wanted, scratch->wanted_count, &scratch->wanted_cap,
                                 sizeof(*scratch->wanted));
-        session->match_epoch = scratch->epoch;
         session->match_index = scratch->wanted_count;
         scratch->wanted[scratch->wanted_count++] = (struct wanted){.session = session};
     }
@@ -138,7 +138,6 @@ static void deliver_merged(struct worker *worker, struct encoder *encoder,
     const struct message *message = encoder->message;
     scratch->wanted_count = 0;
     scratch->id_count = 0;
-    scratch->epoch++;
     for (uint32_t n = 0; n < match->count; n++) {
         const struct sub_list *list = &match->nodes[n]->lists[worker->index];
         for (uint32_t i = 0; i < list->count; i++) {
@@ -158,15 +157,19 @@ static void deliver_merged(struct worker *worker, struct encoder *encoder,
     }
 }
 
-static void deliver_here(struct worker *worker, struct encoder *encoder, const struct match *match)
+static void deliver_here(struct worker *worker, struct message *message, const struct match *match)
 {
     if ((match->workers >> worker->index & 1) == 0) {
         return;
     }
+    struct encoder encoder;
     if (match->count == 1) {
-        deliver_list(encoder, &match->nodes[0]->lists[worker->index]);
+        const struct sub_list *list = &match->nodes[0]->lists[worker->index];
+        encoder_init(&encoder, worker, message, list->count);
+        deliver_list(&encoder, list);
     } else {
-        deliver_merged(worker, encoder, match);
+        encoder_init(&encoder, worker, message, match->count);
+        deliver_merged(worker, &encoder, match);
     }
 }
 
@@ -254,9 +257,7 @@ static void open_delivery(struct worker *worker, struct mail *letter)
     if (mail->group != NULL) {
         deliver_to_member(worker, mail);
     } else {
-        struct encoder encoder;
-        encoder_init(&encoder, worker, mail->message);
-        deliver_here(worker, &encoder,
+        deliver_here(worker, mail->message,
                      match_topic(worker->matches, message_topic(mail->message)));
     }
     receipt_done(worker, mail->receipt);
@@ -313,7 +314,7 @@ static bool give_to_member(struct worker *worker, struct message *message,
         return false;
     }
     struct encoder encoder;
-    encoder_init(&encoder, worker, message);
+    encoder_init(&encoder, worker, message, 1);
     struct delivery delivery = {.qos = member->qos,
                                 .retain = message->retain && member->retain_as_published,
                                 .shared = true,
@@ -369,8 +370,6 @@ struct route router_publish(struct worker *worker, struct message *message, bool
     if (match->shared) {
         route.matched |= deliver_shared(worker, message, match, &route.receipt, wants_receipt);
     }
-    struct encoder encoder;
-    encoder_init(&encoder, worker, message);
-    deliver_here(worker, &encoder, match);
+    deliver_here(worker, message, match);
     return route;
 }

@@ -31,7 +31,6 @@ void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
     timer_disarm(&worker->timers, &session->timer);
-    session_replay_cancel(session, NULL);
     session_unsubscribe_all(session);
     will_destroy(session->will);
     outbound_fini(&session->outbound);
@@ -207,6 +206,7 @@ void session_pause(struct session *session)
 {
     if (session->pauses++ == 0 && session->conn != NULL) {
         conn_paused(session->conn);
+        conn_dirty(session->conn); /* who waits for its queue goes on: see delivery.c */
     }
 }
 

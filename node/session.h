@@ -52,7 +52,6 @@ struct session {
     uint32_t expiry_s;                  /* Session Expiry Interval */
     uint32_t subscription_count;
     uint32_t pauses;                    /* reasons not to read from its connection (throttle.h) */
-    uint32_t match_epoch;               /* router: seen in this match */
     uint32_t match_index;               /* router: its place in the scratch list */
     uint16_t client_id_len;
     bool queue_warned : 1;              /* said once in the log that the queue is full */
@@ -93,6 +92,8 @@ void session_send_ready_acks(struct session *session);
 
 /* Sends what the window, the socket and the order allow: redelivery first, then what waits. */
 void session_pump(struct session *session);
+/* Publishers that wait for this client go on when its socket and its queue have room. */
+void session_release_publishers(struct session *session);
 /* PUBACK, PUBREC, PUBCOMP of the client. */
 void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t packet_id,
                     uint8_t reason);
@@ -100,7 +101,7 @@ void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t pac
 void session_replay(struct session *session, struct subscription *sub, struct slice filter);
 /* One portion of its replays. */
 void session_replay_some(struct session *session);
-/* Stops replays for `sub`, or all (NULL). */
+/* Stops the replay for `sub`, if there is one. */
 void session_replay_cancel(struct session *session, struct subscription *sub);
 /* Shared messages that this session has not finished go to other members. With `ended`, also if nobody
  * is connected; else only to connected ones. */
@@ -108,7 +109,7 @@ void session_pass_on_shared(struct session *session, bool ended);
 
 /* ---- subscriptions (session_subs.c) ----------------------------------------------------------------- */
 
-/* Adds or replaces; `*existed` says which. `subscription` is parsed and allowed. */
+/* Adds or replaces; `*existed` says which. `options` has been checked. In a read section. */
 struct subscription *session_subscribe(struct session *session, struct slice filter,
                                        struct slice share, const struct subscription *options,
                                        bool *existed);

@@ -76,6 +76,9 @@ void session_send_waiting(struct session *session, struct encoder *encoder)
     struct outbound_entry *entry = outbound_start(&session->outbound);
     metric_add(&session->worker->metrics, METRIC_QUEUED, -1);
     metric_add(&session->worker->metrics, inflight_gauge(entry), 1);
+    if (session->outbound.inflight == 1) {
+        session->acked_ms = worker_now(session->worker); /* before, there was nothing to acknowledge */
+    }
     send_publish(session, entry, encoder, false);
 }
 
@@ -83,7 +86,8 @@ bool session_may_send(const struct session *session)
 {
     const struct outbound *out = &session->outbound;
     return conn_online(session->conn) && out->window < session->conn->receive_maximum &&
-           out->inflight < OUTBOUND_INFLIGHT_MAX && !delivery_congested(session->conn);
+           (out->next < out->inflight || out->inflight < OUTBOUND_INFLIGHT_MAX) &&
+           !delivery_congested(session->conn);
 }
 
 /* Sends, sends again or gives up the entry that comes next, whose message is there. */
@@ -103,7 +107,7 @@ static void send_next(struct session *session, struct outbound_entry *entry)
         return;
     }
     struct encoder encoder;
-    encoder_init(&encoder, worker, entry->message);
+    encoder_init(&encoder, worker, entry->message, 1);
     if (waiting) {
         session_send_waiting(session, &encoder);
     } else {
@@ -151,13 +155,21 @@ void session_pump(struct session *session)
 
 /* ---- the client's acknowledgements --------------------------------------------------------------------- */
 
-/* Publishers that wait for room in the queue go on when half of it is free. */
-static void release_if_room(struct session *session)
+void session_release_publishers(struct session *session)
 {
-    uint64_t max = session->worker->config->limits_max_offline_queue_len;
-    if (session->conn->waits != NULL && outbound_waiting(&session->outbound) <= max / 2 &&
-        !delivery_congested(session->conn)) {
+    const struct config *config = session->worker->config;
+    const struct outbound *out = &session->outbound;
+    const struct conn *conn = session->conn;
+    if (!conn_online(conn) || conn->waits == NULL) {
+        return;
+    }
+    uint64_t room = config->limits_max_offline_queue_len / 2;
+    if ((session->pauses > 0 || outbound_waiting(out) <= room) &&
+        out->bytes <= config->limits_max_offline_queue_bytes / 2 &&
+        conn->out.len <= config->limits_outbound_buffer_max / 2 && !delivery_congested(conn)) {
         throttle_release(session->conn);
+    } else {
+        conn_arm_timer(session->conn);
     }
 }
 
@@ -171,9 +183,7 @@ static void finished(struct session *session, struct outbound_entry *entry)
     session->acked_ms = worker_now(session->worker);
     outbound_trim(out);
     session_pump(session);
-    if (conn_online(session->conn)) {
-        release_if_room(session);
-    }
+    session_release_publishers(session);
 }
 
 static void on_pubrec(struct session *session, struct outbound_entry *entry, uint16_t packet_id,
@@ -215,28 +225,25 @@ void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t pac
 
 void session_replay(struct session *session, struct subscription *sub, struct slice filter)
 {
+    ASSERT(sub->replay == NULL);
     struct session_replay *item = mem_alloc(sizeof(*item));
     item->replay = replay_create(session->worker->broker->retained, filter);
     item->subscription = sub;
+    sub->replay = item;
     list_append(&session->replays, &item->link);
     wake_replays(session);
 }
 
-static void replay_free(struct session_replay *item)
+void session_replay_cancel(struct session *session, struct subscription *sub)
 {
+    struct session_replay *item = sub->replay;
+    if (item == NULL) {
+        return;
+    }
+    sub->replay = NULL;
     list_remove(&item->link);
     replay_destroy(item->replay);
     mem_free(item);
-}
-
-void session_replay_cancel(struct session *session, struct subscription *sub)
-{
-    list_foreach(link, &session->replays) {
-        struct session_replay *item = list_entry(link, struct session_replay, link);
-        if (sub == NULL || item->subscription == sub) {
-            replay_free(item);
-        }
-    }
     if (list_empty(&session->replays)) {
         list_remove(&session->replay_link);
     }
@@ -248,7 +255,7 @@ static void send_retained(struct session *session, const struct subscription *su
     struct encoder encoder;
     struct delivery delivery = {
         .qos = sub->qos, .retain = true, .ids = &sub->id, .id_count = sub->id != 0 ? 1 : 0};
-    encoder_init(&encoder, session->worker, message);
+    encoder_init(&encoder, session->worker, message, 1);
     deliver(&encoder, session, &delivery);
 }
 
@@ -263,10 +270,12 @@ static int replay_portion(struct session *session, struct session_replay *item, 
             if (!done) {
                 return 0;
             }
-            replay_free(item);
+            session_replay_cancel(session, item->subscription);
             return budget;
         }
-        send_retained(session, item->subscription, message);
+        if (!item->subscription->no_local || message->publisher != session->handle) {
+            send_retained(session, item->subscription, message);
+        }
         message_unref(message);
         budget--;
     }
@@ -289,13 +298,22 @@ void session_replay_some(struct session *session)
 
 /* ---- shared subscriptions ---------------------------------------------------------------------------------- */
 
-/* The shared subscription by which a message of `topic` came. */
-static struct subscription *shared_for(struct session *session, struct slice topic, char *buffer)
+static bool is_shared_match(const struct subscription *sub, struct slice topic, char *buffer)
 {
+    return sub->group != NULL &&
+           topic_matches(slice_of(buffer, sub_index_filter(sub, buffer)), topic);
+}
+
+/* The shared subscription by which a message of `topic` came; `last` is where the one before came from. */
+static struct subscription *shared_for(struct session *session, struct slice topic, char *buffer,
+                                       struct subscription *last)
+{
+    if (last != NULL && is_shared_match(last, topic, buffer)) {
+        return last;
+    }
     for (struct subscription *sub = session->subscriptions; sub != NULL;
          sub = sub->next_of_session) {
-        if (sub->group != NULL &&
-            topic_matches(slice_of(buffer, sub_index_filter(sub, buffer)), topic)) {
+        if (is_shared_match(sub, topic, buffer)) {
             return sub;
         }
     }
@@ -309,23 +327,23 @@ static bool may_pass_on(const struct outbound_entry *entry)
                              (entry->state == OUTBOUND_SENT && !entry->qos_2));
 }
 
-static bool pass_on(struct session *session, struct outbound_entry *entry, bool ended, char *buffer)
+/* Nobody is there to take it: it stays. */
+static void pass_on(struct session *session, struct outbound_entry *entry, bool ended,
+                    const struct subscription *sub)
 {
-    struct subscription *sub = shared_for(session, message_topic(entry->message), buffer);
-    if (sub == NULL || !router_redispatch(session->worker, entry->message, sub->group,
-                                          session->handle, !ended)) {
-        return false;
+    if (!router_redispatch(session->worker, entry->message, sub->group, session->handle, !ended)) {
+        return;
     }
     struct metrics *metrics = &session->worker->metrics;
     metric_add(metrics, METRIC_SHARED_REDISPATCH, 1);
     metric_add(metrics, entry->state == OUTBOUND_WAITING ? METRIC_QUEUED : METRIC_QOS1_INFLIGHT, -1);
     drop_message(session, entry, OUTBOUND_DONE);
-    return true;
 }
 
 void session_pass_on_shared(struct session *session, bool ended)
 {
     struct outbound *out = &session->outbound;
+    struct subscription *sub = NULL;
     char *buffer = NULL;
     for (uint32_t i = 0; i < out->count; i++) {
         struct outbound_entry *entry = outbound_at(out, i);
@@ -335,8 +353,9 @@ void session_pass_on_shared(struct session *session, bool ended)
         if (buffer == NULL) {
             buffer = mem_alloc(UINT16_MAX + 1);
         }
-        if (!pass_on(session, entry, ended, buffer)) {
-            break; /* nobody is there now: what comes behind stays too, in order */
+        sub = shared_for(session, message_topic(entry->message), buffer, sub);
+        if (sub != NULL) {
+            pass_on(session, entry, ended, sub);
         }
     }
     mem_free(buffer);

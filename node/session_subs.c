@@ -13,18 +13,6 @@ static void count(struct session *session, const struct subscription *sub, int b
     }
 }
 
-/* Another subscription of the session on the same filter and in the same group. */
-static struct subscription *find_twin(struct session *session, const struct subscription *sub)
-{
-    for (struct subscription *other = session->subscriptions; other != NULL;
-         other = other->next_of_session) {
-        if (other != sub && other->node == sub->node && other->group == sub->group) {
-            return other;
-        }
-    }
-    return NULL;
-}
-
 static void unlink_and_free(struct session *session, struct subscription *sub)
 {
     struct subscription **link = &session->subscriptions;
@@ -38,9 +26,45 @@ static void unlink_and_free(struct session *session, struct subscription *sub)
     mem_free(sub);
 }
 
-struct subscription *session_subscribe(struct session *session, struct slice filter,
-                                       struct slice share, const struct subscription *options,
-                                       bool *existed)
+static bool is_on(const struct subscription *sub, const struct session *session,
+                  struct slice share)
+{
+    return sub->session == session && slice_equal(sub_index_share_name(sub), share);
+}
+
+/* Among the worker's subscriptions at `node`; shared ones are not there. */
+static struct subscription *find_at_node(struct session *session, const struct sub_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (sub_list_at(list, i)->session == session) {
+            return sub_list_at(list, i);
+        }
+    }
+    return NULL;
+}
+
+struct subscription *session_find_subscription(struct session *session, struct slice filter,
+                                               struct slice share)
+{
+    struct worker *worker = session->worker;
+    struct trie_node *found = trie_find(&worker->broker->index.trie, filter);
+    if (found == NULL) {
+        return NULL;
+    }
+    struct index_node *node = container_of(found, struct index_node, trie);
+    const struct sub_list *list = &node->lists[worker->index];
+    if (share.len == 0 && list->count < session->subscription_count) {
+        return find_at_node(session, list);
+    }
+    struct subscription *sub = session->subscriptions;
+    while (sub != NULL && !(sub->node == node && is_on(sub, session, share))) {
+        sub = sub->next_of_session;
+    }
+    return sub;
+}
+
+static struct subscription *add(struct session *session, struct slice filter, struct slice share,
+                                const struct subscription *options)
 {
     struct worker *worker = session->worker;
     struct subscription *sub = mem_alloc(sizeof(*sub));
@@ -50,25 +74,30 @@ struct subscription *session_subscribe(struct session *session, struct slice fil
     sub->next_of_session = session->subscriptions;
     session->subscriptions = sub;
     count(session, sub, 1);
-    struct subscription *twin = find_twin(session, sub);
-    *existed = twin != NULL;
-    if (twin != NULL) {
-        unlink_and_free(session, twin);
-    }
     return sub;
 }
 
-struct subscription *session_find_subscription(struct session *session, struct slice filter,
-                                               struct slice share)
+struct subscription *session_subscribe(struct session *session, struct slice filter,
+                                       struct slice share, const struct subscription *options,
+                                       bool *existed)
 {
-    const struct trie_node *node = trie_find(&session->worker->broker->index.trie, filter);
-    for (struct subscription *sub = session->subscriptions; node != NULL && sub != NULL;
-         sub = sub->next_of_session) {
-        if (&sub->node->trie == node && slice_equal(sub_index_share_name(sub), share)) {
-            return sub;
-        }
+    struct subscription *sub = session_find_subscription(session, filter, share);
+    *existed = sub != NULL;
+    if (sub == NULL) {
+        return add(session, filter, share, options);
     }
-    return NULL;
+    if (sub->group != NULL) { /* other workers see a copy of its options: a new one for them */
+        struct subscription *renewed = add(session, filter, share, options);
+        unlink_and_free(session, sub);
+        return renewed;
+    }
+    session_replay_cancel(session, sub);
+    sub->id = options->id;
+    sub->qos = options->qos;
+    sub->no_local = options->no_local;
+    sub->retain_as_published = options->retain_as_published;
+    sub->retain_handling = options->retain_handling;
+    return sub;
 }
 
 bool session_unsubscribe(struct session *session, struct slice filter, struct slice share)

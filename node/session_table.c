@@ -130,11 +130,8 @@ struct session *session_table_find(const struct session_table *table, struct sli
 struct session *session_table_get(const struct session_table *table, uint64_t handle)
 {
     uint32_t slot = session_handle_slot(handle);
-    if (handle == 0 || slot >= table->slot_count ||
-        table->slots[slot].generation != session_handle_generation(handle)) {
-        return NULL;
-    }
-    return table->slots[slot].session;
+    struct session *session = slot < table->slot_count ? table->slots[slot].session : NULL;
+    return session != NULL && session->handle == handle ? session : NULL;
 }
 
 struct session *session_table_next(const struct session_table *table, uint32_t *cursor)

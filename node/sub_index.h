@@ -23,6 +23,7 @@
 #define WORKERS_MAX 64
 
 struct session;
+struct session_replay;
 struct share_group;
 
 /* One subscription of one session. The session owns it and links it through `next_of_session`. */
@@ -31,6 +32,7 @@ struct subscription {
     struct index_node *node;      /* NULL while it is in no index */
     struct share_group *group;    /* NULL: not shared */
     struct subscription *next_of_session;
+    struct session_replay *replay; /* retained messages on their way, or NULL; the session's */
     uint32_t position;            /* in the list of its worker at `node`, or of its group */
     uint32_t id;                  /* Subscription Identifier; 0: none */
     uint8_t qos;

@@ -65,8 +65,12 @@ static void on_clock(uv_timer_t *clock)
 {
     struct timers *timers = container_of(clock, struct timers, clock);
     uint64_t now = uv_now(clock->loop);
-    while (timers->count > 0 && timers->heap[0]->deadline_ms <= now) {
+    /* No more than were there: one that arms itself for the past must not keep the loop here. */
+    for (uint32_t left = timers->count; left > 0 && timers->count > 0; left--) {
         struct timer *timer = timers->heap[0];
+        if (timer->deadline_ms > now) {
+            break;
+        }
         take_out(timers, timer);
         timer->fire(timer);
     }
@@ -81,8 +85,9 @@ static void set_clock(struct timers *timers)
     }
     uint64_t now = uv_now(timers->clock.loop);
     uint64_t due = timers->heap[0]->deadline_ms;
-    uint64_t wait = due > now ? due - now : 0;
-    uv_timer_start(&timers->clock, on_clock, wait > 0 ? wait + TIMER_SLACK_MS : 0, 0);
+    /* At least 1: a clock set to 0 inside its own callback rings again before anything else has its turn. */
+    uint64_t wait = due > now ? due - now + TIMER_SLACK_MS : 1;
+    uv_timer_start(&timers->clock, on_clock, wait, 0);
 }
 
 void timers_init(struct timers *timers, uv_loop_t *loop)

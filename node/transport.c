@@ -1,5 +1,6 @@
 #include "node/transport.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -84,10 +85,12 @@ static void written(struct conn *conn, size_t len)
 {
     metric_add(&conn->worker->metrics, METRIC_BYTES_OUT, (int64_t)len);
     if (len < conn->out.len) {
-        conn->out_messages =
-            (uint32_t)((uint64_t)conn->out_messages * (conn->out.len - len) / conn->out.len);
+        uint64_t left = conn->out.len - len;
+        conn->out_messages = (uint32_t)(conn->out_messages * left / conn->out.len);
+        conn->answers = (uint32_t)(conn->answers * left / conn->out.len);
     } else {
         conn->out_messages = 0;
+        conn->answers = 0;
     }
     outbuf_consume(&conn->out, &conn->worker->pool, len);
 }
@@ -105,20 +108,18 @@ static void on_written(uv_write_t *request, int status)
     size_t len = write->len;
     mem_free(write);
     conn->writing = false;
+    if (!conn->handle_open) {
+        outbuf_clear(&conn->out, &conn->worker->pool);
+        return;
+    }
     if (status != 0) {
-        if (conn->handle_open) {
-            failed(conn);
-        } else {
-            outbuf_clear(&conn->out, &conn->worker->pool);
-        }
+        failed(conn);
         return;
     }
     written(conn, len);
     reclaim_enter();
     transport_flush(conn);
-    if (conn->handle_open) {
-        conn_written(conn);
-    }
+    conn_written(conn);
     reclaim_leave();
 }
 
@@ -179,7 +180,8 @@ void transport_close(struct conn *conn)
     conn->state = CONN_CLOSED;
     timer_disarm(&conn->worker->timers, &conn->timer);
     list_remove(&conn->of_worker);
-    list_remove(&conn->closing_link);
+    list_remove(&conn->pending_link);
+    list_remove(&conn->dirty_link);
     conn_drop_state(conn);
     if (!conn->writing) {
         outbuf_clear(&conn->out, &conn->worker->pool);
@@ -195,5 +197,5 @@ int transport_duplicate(struct conn *conn)
     if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) != 0) {
         return -1;
     }
-    return dup(fd);
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }

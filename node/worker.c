@@ -56,25 +56,30 @@ static void on_wake(uv_async_t *async)
 
 static void write_dirty(struct worker *worker)
 {
-    struct conn *conn = worker->dirty;
-    worker->dirty = NULL;
-    worker->dirty_last = NULL;
-    while (conn != NULL) {
-        struct conn *next = conn->next_dirty;
-        conn->dirty = false;
-        conn->next_dirty = NULL;
+    while (!list_empty(&worker->dirty)) {
+        struct conn *conn = list_entry(worker->dirty.next, struct conn, dirty_link);
+        list_remove(&conn->dirty_link);
         transport_flush(conn);
         conn_written(conn);
-        conn = next;
     }
 }
 
 static void finish_closing(struct worker *worker)
 {
     while (!list_empty(&worker->closing)) {
-        struct conn *conn = list_entry(worker->closing.next, struct conn, closing_link);
-        list_remove(&conn->closing_link);
+        struct conn *conn = list_entry(worker->closing.next, struct conn, pending_link);
+        list_remove(&conn->pending_link);
         conn_finish(conn);
+    }
+}
+
+/* Here, and not where the reason to wait ends: a client that goes on may set others free, and so on. */
+static void go_on_reading(struct worker *worker)
+{
+    while (!list_empty(&worker->resumed)) {
+        struct conn *conn = list_entry(worker->resumed.next, struct conn, pending_link);
+        list_remove(&conn->pending_link);
+        conn_go_on(conn);
     }
 }
 
@@ -85,8 +90,10 @@ void worker_flush(struct worker *worker)
     reclaim_enter();
     do {
         write_dirty(worker);
+        go_on_reading(worker);
         finish_closing(worker);
-    } while (worker->dirty != NULL || !list_empty(&worker->closing));
+    } while (!list_empty(&worker->dirty) || !list_empty(&worker->closing) ||
+             !list_empty(&worker->resumed));
     send_outboxes(worker);
     reclaim_leave();
     if (worker->stopping) {
@@ -128,7 +135,9 @@ struct worker *worker_create(struct broker *broker, unsigned index)
     worker->config = broker->config;
     worker->index = index;
     list_init(&worker->conns);
+    list_init(&worker->dirty);
     list_init(&worker->closing);
+    list_init(&worker->resumed);
     list_init(&worker->replaying);
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
         list_init(&worker->blocked[i]);
@@ -205,6 +214,7 @@ bool worker_drain_mail(struct worker *worker)
 {
     bool any = worker->mailbox.newest != NULL || worker->outbox_dirty != 0;
     on_wake(&worker->wake);
+    any = any || worker->outbox_dirty != 0; /* it may have written to one that was drained before */
     send_outboxes(worker);
     return any;
 }

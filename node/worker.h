@@ -48,7 +48,9 @@ struct worker {
     uv_async_t wake;
     uv_prepare_t prepare;
     uv_idle_t spin; /* runs while `replaying` holds something: the loop must not sleep */
-    uv_tcp_t listener;
+    uv_poll_t listener;
+    int listener_fd;
+    int spare_fd;                    /* given up when there are no more, to be able to say no */
     bool listening;
     struct timers timers;
 
@@ -61,9 +63,9 @@ struct worker {
 
     struct session_table sessions;
     struct list conns;               /* all, by conn.of_worker */
-    struct conn *dirty;              /* output to write, by conn.next_dirty */
-    struct conn *dirty_last;
-    struct list closing;             /* conn.closing_link: to be finished in worker_flush */
+    struct list dirty;               /* conn.dirty_link: output to write */
+    struct list closing;             /* conn.pending_link: to be finished in worker_flush */
+    struct list resumed;             /* conn.pending_link: may be read from again */
     struct list replaying;           /* session.replay_link: retained messages to send */
     struct out_pool pool;
     struct match_cache *matches;

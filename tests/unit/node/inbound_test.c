@@ -1,4 +1,4 @@
-#include "tests/unit/node/node_support.h"
+#include "tests/unit/node/rig_support.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -235,8 +235,8 @@ static void the_ring_grows_while_it_is_wrapped(void **state)
     }
 }
 
-/* What the Receive Maximum counts [MQTT-3.3.4-9]: a QoS 2 publish by its id, once, whether its PUBREC is
- * owed or sent. */
+/* What the Receive Maximum counts [MQTT-3.3.4-9]: a QoS 2 publish by its id, once, whether its
+ * PUBREC is owed or sent. */
 static void unfinished_counts_each_publish_once(void **state)
 {
     (void)state;
@@ -301,8 +301,8 @@ static void one_owed_for_qos_1_is_not_owed_again_for_qos_2(void **state)
 }
 
 /*
- * The Receive Maximum begins anew with each connection (MQTT 5.0 section 4.9): what the client sends
- * again would otherwise count twice, and a client that keeps to it be closed with 0x93.
+ * The Receive Maximum begins anew with each connection (MQTT 5.0 section 4.9): what the client
+ * sends again would otherwise count twice, and a client that keeps to it be closed with 0x93.
  */
 static void what_is_owed_to_a_gone_connection_does_not_count_against_the_new_one(void **state)
 {
@@ -322,7 +322,8 @@ static void what_is_owed_to_a_gone_connection_does_not_count_against_the_new_one
     assert_int_equal(inbound_unfinished(&in), 0);
 }
 
-/* conn_publish.c names one that it could not note, for lack of memory, by the serial before the first. */
+/* conn_publish.c names one that it could not note, for lack of memory, by the serial before the
+ * first. */
 static void a_serial_that_is_not_owed_is_ignored(void **state)
 {
     (void)state;
@@ -339,6 +340,51 @@ static void a_serial_that_is_not_owed_is_ignored(void **state)
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0); /* else it has aborted */
+}
+
+/* ---- through a connection -------------------------------------------------------------------- */
+
+static void id_on_worker(const struct rig *rig, unsigned worker, char id[32])
+{
+    unsigned i = 0;
+    do {
+        snprintf(id, 32, "client-%u-%u", worker, i++);
+    } while (broker_worker_of(rig->broker, slice_text(id)) != worker);
+}
+
+/* [MQTT-4.6.0-2]: also a publish that is refused is acknowledged in its turn, here behind one that
+ * waits for another worker. */
+static void a_refusal_does_not_overtake_an_acknowledgement_that_is_owed(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    static struct client publisher;
+    static struct client subscriber;
+    char here[32];
+    char there[32];
+    rig_start(&rig, 2);
+    id_on_worker(&rig, 0, here);
+    id_on_worker(&rig, 1, there);
+    client_connect(&publisher, &rig, (struct client_options){.id = here});
+    client_connect(&subscriber, &rig, (struct client_options){.id = there});
+    client_subscribe(&subscriber, "t", (struct subscription){.qos = 1});
+    client_publish(&publisher, "t", 1, 1, slice_text("p"));
+    client_publish(&publisher, "$SYS/mine", 1, 2, slice_text("p"));
+    client_publish(&publisher, "nobody", 1, 3, slice_text("p"));
+    rig_turn(&rig);
+    uint16_t ids[3] = {0};
+    struct packet ack;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(client_next(&publisher, &ack));
+        assert_int_equal(ack.type, MQTT_PUBACK);
+        ids[i] = (uint16_t)(ack.body.data[0] << 8 | ack.body.data[1]);
+    }
+    close(publisher.fd);
+    close(subscriber.fd);
+    rig_stop(&rig);
+    assert_int_equal(ids[0], 1);
+    assert_int_equal(ids[1], 2);
+    assert_int_equal(ids[2], 3);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
@@ -459,6 +505,7 @@ int main(void)
         TEST(one_owed_for_qos_1_is_not_owed_again_for_qos_2),
         TEST(what_is_owed_to_a_gone_connection_does_not_count_against_the_new_one),
         TEST(a_serial_that_is_not_owed_is_ignored),
+        TEST(a_refusal_does_not_overtake_an_acknowledgement_that_is_owed),
         TEST(random_ids_are_known_as_in_a_plain_table),
         TEST(random_acknowledgements_come_out_as_from_a_plain_array),
     };

@@ -8,10 +8,10 @@
 
 uint64_t random_seed(void)
 {
-    const char *given = getenv("PULSE_SEED");
+    const char *given = getenv("PULSE_TEST_SEED");
     uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : clock_mono_ns();
     seed |= 1;
-    fprintf(stderr, "PULSE_SEED=%llu\n", (unsigned long long)seed);
+    fprintf(stderr, "PULSE_TEST_SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }
 

@@ -10,7 +10,7 @@
 
 #define RANDOM_TEXT_MAX 64
 
-/* A seed for a random test: of the environment (PULSE_SEED) or of the clock; prints it. */
+/* A seed for a random test: of the environment (PULSE_TEST_SEED) or of the clock; prints it. */
 uint64_t random_seed(void);
 
 /* The next number of the generator `state`, which is not 0. */

@@ -136,10 +136,9 @@ static void an_idle_connection_that_says_little_takes_a_small_chunk(void **state
 static void reserved_bytes_lie_in_one_chunk(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {OUT_CHUNK_SMALL - 1,     OUT_CHUNK_SMALL,
-                                   OUT_CHUNK_SMALL + 1,     OUT_CHUNK_LARGE - 1,
-                                   OUT_CHUNK_LARGE,         OUT_CHUNK_LARGE + 1,
-                                   3 * OUT_CHUNK_LARGE + 7, 1};
+    static const size_t sizes[] = {
+        OUT_CHUNK_SMALL - 1, OUT_CHUNK_SMALL,     OUT_CHUNK_SMALL + 1,     OUT_CHUNK_LARGE - 1,
+        OUT_CHUNK_LARGE,     OUT_CHUNK_LARGE + 1, 3 * OUT_CHUNK_LARGE + 7, 1};
     size_t total = 0;
     uint8_t *bytes = pattern(8 * 4 * OUT_CHUNK_LARGE);
     for (unsigned i = 0; i < ARRAY_COUNT(sizes); i++) {
@@ -248,8 +247,8 @@ static void a_reference_to_nothing_is_let_go_with_what_is_around_it(void **state
     message_unref(message);
 }
 
-/* The head of a packet is a few bytes: a slow client of large messages must not cost a large chunk for
- * each of them. */
+/* The head of a packet is a few bytes: a slow client of large messages must not cost a large chunk
+ * for each of them. */
 static void the_head_behind_a_reference_takes_a_small_chunk(void **state)
 {
     (void)state;

@@ -373,8 +373,8 @@ static void arm_for_the_past(struct probe *probe)
     }
 }
 
-/* A deadline that is over when it is set must not starve everything else on the loop: sockets have their
- * turn before it fires. */
+/* A deadline that is over when it is set must not starve everything else on the loop: sockets have
+ * their turn before it fires. */
 static void arming_for_the_past_while_firing_lets_the_loop_turn_first(void **state)
 {
     (void)state;
