@@ -130,6 +130,7 @@ static struct route route_message(struct conn *conn, const struct mqtt_publish *
     message.qos = publish->qos;
     message.retain = publish->retain;
     message.publisher = conn->session->handle;
+    message.publisher_id = conn->session->id_hash;
     if (publish->props.present != 0 &&
         mqtt_props_has(&publish->props, MQTT_PROP_MESSAGE_EXPIRY)) {
         message.expires_at_ms =

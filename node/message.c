@@ -5,6 +5,69 @@
 #include "base/macros.h"
 #include "base/mem.h"
 
+/* Blocks of one class are multiples of this; a pool keeps so many of each, 0.6 MiB in all. */
+#define CLASS_BYTES 64u
+#define CLASS_BLOCKS_MAX 256u
+
+struct message_block {
+    struct message_block *next;
+};
+
+static _Thread_local struct message_pool *pool_of_thread;
+
+void message_pool_use(struct message_pool *pool)
+{
+    pool_of_thread = pool;
+}
+
+void message_pool_fini(struct message_pool *pool)
+{
+    for (unsigned i = 0; i < MESSAGE_POOL_CLASSES; i++) {
+        while (pool->free[i] != NULL) {
+            struct message_block *block = pool->free[i];
+            pool->free[i] = block->next;
+            mem_free(block);
+        }
+        pool->count[i] = 0;
+    }
+}
+
+/* The class of blocks of `size` bytes; MESSAGE_POOL_CLASSES and more: not pooled. */
+static size_t class_of(size_t size)
+{
+    return (size - 1) / CLASS_BYTES;
+}
+
+static void *block_get(size_t size)
+{
+    struct message_pool *pool = pool_of_thread;
+    size_t class = class_of(size);
+    if (class >= MESSAGE_POOL_CLASSES) {
+        return mem_try_alloc(size);
+    }
+    if (pool == NULL || pool->free[class] == NULL) {
+        return mem_try_alloc((class + 1) * CLASS_BYTES);
+    }
+    struct message_block *block = pool->free[class];
+    pool->free[class] = block->next;
+    pool->count[class]--;
+    return block;
+}
+
+static void block_put(void *data, size_t size)
+{
+    struct message_pool *pool = pool_of_thread;
+    size_t class = class_of(size);
+    if (pool == NULL || class >= MESSAGE_POOL_CLASSES || pool->count[class] == CLASS_BLOCKS_MAX) {
+        mem_free(data);
+        return;
+    }
+    struct message_block *block = data;
+    block->next = pool->free[class];
+    pool->free[class] = block;
+    pool->count[class]++;
+}
+
 /*
  * A heap message is one allocation: the struct, then topic, properties and payload; the payload is
  * left where it is when the message could adopt the buffer around it.
@@ -40,12 +103,17 @@ static uint8_t *append(uint8_t *at, const uint8_t *data, size_t len)
     return at + len;
 }
 
+/* Bytes of the one allocation. */
+static size_t block_size(const struct message *message)
+{
+    return sizeof(*message) + message->topic_len + message->props_len +
+           (message->adopted == NULL ? message->payload_len : 0);
+}
+
 /* Gives the copy of a borrowed message with one reference, or NULL. */
 static struct message *copy_to_heap(const struct message *message)
 {
-    size_t copied_len = (size_t)message->topic_len + message->props_len +
-                        (message->adopted == NULL ? message->payload_len : 0);
-    struct message *copy = mem_try_alloc(sizeof(*copy) + copied_len);
+    struct message *copy = block_get(block_size(message));
     if (copy == NULL) {
         return NULL;
     }
@@ -64,6 +132,7 @@ static struct message *copy_to_heap(const struct message *message)
         .retain = message->retain,
         .expires_at_ms = message->expires_at_ms,
         .publisher = message->publisher,
+        .publisher_id = message->publisher_id,
         .topic = topic,
         .props = props,
         .payload = message->adopted == NULL ? payload : message->payload,
@@ -103,8 +172,9 @@ void message_unref(struct message *message)
         atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    size_t size = block_size(message);
     mem_free(message->adopted);
-    mem_free(message);
+    block_put(message, size);
 }
 
 size_t message_bytes(const struct message *message)

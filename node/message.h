@@ -28,13 +28,28 @@ struct message {
     uint8_t qos;            /* of the PUBLISH that brought it */
     bool retain;            /* RETAIN as published */
     uint64_t expires_at_ms; /* monotonic; CLOCK_NEVER */
-    uint64_t publisher;     /* session handle, for No Local and flow control; 0: none (the node itself) */
+    uint64_t publisher;     /* session handle, for flow control; 0: none (the node itself) */
+    uint64_t publisher_id;  /* hash of the client id, for No Local; 0: none */
     const uint8_t *topic;
     const uint8_t *props;
     const uint8_t *payload;
     void *adopted;          /* heap: a buffer that the slices point into, freed with the message */
     struct message *kept;   /* borrowed: its copy on the heap, once somebody wanted it */
 };
+
+/*
+ * Free blocks of small messages, one pool per worker. A message may be freed by another thread than the
+ * one that made it: its block then goes to that thread's pool. Without a pool the allocator is asked.
+ */
+#define MESSAGE_POOL_CLASSES 8
+struct message_pool {
+    struct message_block *free[MESSAGE_POOL_CLASSES];
+    uint16_t count[MESSAGE_POOL_CLASSES];
+};
+/* The calling thread uses `pool` from now on; NULL: none. */
+void message_pool_use(struct message_pool *pool);
+/* Frees the blocks; no thread uses it any more. */
+void message_pool_fini(struct message_pool *pool);
 
 /* A message on the caller's stack over bytes that outlive it; other fields are set by the caller. */
 struct message message_borrow(struct slice topic, struct slice props, struct slice payload);

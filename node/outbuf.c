@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "node/message.h"
 
-/* A pool keeps at most this many free chunks of a size: 64 KiB small ones, 1 MiB large ones. */
+/* A pool keeps at most this many free chunks of a size: 256 KiB small ones, 1 MiB large ones. */
 #define POOL_SMALL_MAX 64
 #define POOL_LARGE_MAX 64
 

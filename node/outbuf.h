@@ -20,7 +20,7 @@
 
 struct message;
 
-#define OUT_CHUNK_SMALL 1008
+#define OUT_CHUNK_SMALL 4080
 #define OUT_CHUNK_LARGE 16368
 
 struct out_chunk {

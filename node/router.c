@@ -57,7 +57,7 @@ void router_scratch_destroy(struct router_scratch *scratch)
 
 static bool is_echo(const struct subscription *sub, const struct message *message)
 {
-    return sub->no_local && sub->session->handle == message->publisher; /* [MQTT-3.8.3-3] */
+    return sub->no_local && sub->session->id_hash == message->publisher_id; /* [MQTT-3.8.3-3] */
 }
 
 /* One filter matched: no session can be there twice. */

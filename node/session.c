@@ -1,5 +1,6 @@
 #include "node/session.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/reclaim.h"
@@ -21,6 +22,7 @@ struct session *session_create(struct worker *worker, struct slice client_id)
     list_init(&session->replay_link);
     session->client_id_len = (uint16_t)client_id.len;
     memcpy(session->client_id, client_id.data, client_id.len);
+    session->id_hash = hash_slice(client_id) | 1;
     session_table_add(&worker->sessions, worker->index, session);
     metric_add(&worker->metrics, METRIC_SESSIONS, 1);
     atomic_fetch_add_explicit(&worker->broker->sessions, 1, memory_order_relaxed);
@@ -49,7 +51,7 @@ static void publish_will(struct session *session)
     struct will *will = session->will;
     session->will = NULL;
     if (will != NULL) {
-        will_publish(session->worker, will, session->handle);
+        will_publish(session, will);
     }
 }
 

@@ -225,7 +225,7 @@ void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t pac
 
 void session_replay(struct session *session, struct subscription *sub, struct slice filter)
 {
-    ASSERT(sub->replay == NULL);
+    session_replay_cancel(session, sub); /* one that is under way begins anew */
     struct session_replay *item = mem_alloc(sizeof(*item));
     item->replay = replay_create(session->worker->broker->retained, filter);
     item->subscription = sub;
@@ -273,7 +273,7 @@ static int replay_portion(struct session *session, struct session_replay *item, 
             session_replay_cancel(session, item->subscription);
             return budget;
         }
-        if (!item->subscription->no_local || message->publisher != session->handle) {
+        if (!item->subscription->no_local || message->publisher_id != session->id_hash) {
             send_retained(session, item->subscription, message);
         }
         message_unref(message);

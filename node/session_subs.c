@@ -91,7 +91,6 @@ struct subscription *session_subscribe(struct session *session, struct slice fil
         unlink_and_free(session, sub);
         return renewed;
     }
-    session_replay_cancel(session, sub);
     sub->id = options->id;
     sub->qos = options->qos;
     sub->no_local = options->no_local;

@@ -5,6 +5,7 @@
 #include "node/message.h"
 #include "node/retained.h"
 #include "node/router.h"
+#include "node/session.h"
 #include "node/worker.h"
 
 /* The heap copy of what CONNECT carried; NULL: no memory. */
@@ -53,14 +54,16 @@ void will_destroy(struct will *will)
     }
 }
 
-void will_publish(struct worker *worker, struct will *will, uint64_t session)
+void will_publish(const struct session *session, struct will *will)
 {
+    struct worker *worker = session->worker;
     const struct message *kept = will->message;
     struct message message =
         message_borrow(message_topic(kept), message_props(kept), message_payload(kept));
     message.qos = kept->qos;
     message.retain = kept->retain;
-    message.publisher = session;
+    message.publisher = session->handle;
+    message.publisher_id = session->id_hash;
     if (will->has_expiry) {
         message.expires_at_ms = worker_now(worker) + (uint64_t)will->expiry_s * 1000;
     }

@@ -13,7 +13,6 @@
 
 struct mqtt_will;
 struct session;
-struct worker;
 
 struct will {
     struct message *message; /* expires_at_ms counts from its publication */
@@ -27,6 +26,6 @@ struct will *will_create(const struct mqtt_will *will);
 void will_destroy(struct will *will);
 
 /* Publishes it in the name of `session`, and takes it. In a read section. */
-void will_publish(struct worker *worker, struct will *will, uint64_t session);
+void will_publish(const struct session *session, struct will *will);
 
 #endif

@@ -159,6 +159,7 @@ static void run(void *arg)
 {
     struct worker *worker = arg;
     reclaim_thread_register();
+    message_pool_use(&worker->messages);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     reclaim_thread_unregister();
     broker_worker_ended(worker->broker);
@@ -245,6 +246,7 @@ void worker_destroy(struct worker *worker)
     ASSERT(left == 0);
     session_table_fini(&worker->sessions);
     out_pool_fini(&worker->pool);
+    message_pool_fini(&worker->messages);
     match_cache_destroy(worker->matches);
     router_scratch_destroy(worker->scratch);
     mem_free(worker->read_buffer);

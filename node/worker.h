@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "node/broker.h"
+#include "node/message.h"
 #include "node/metrics.h"
 #include "node/outbuf.h"
 #include "node/session_table.h"
@@ -68,6 +69,7 @@ struct worker {
     struct list resumed;             /* conn.pending_link: may be read from again */
     struct list replaying;           /* session.replay_link: retained messages to send */
     struct out_pool pool;
+    struct message_pool messages;    /* free blocks */
     struct match_cache *matches;
     struct router_scratch *scratch;
     uint8_t *read_buffer;            /* WORKER_READ_BUFFER bytes, shared by all connections */

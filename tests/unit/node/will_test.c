@@ -9,13 +9,15 @@
 #include "node/will.h"
 
 static struct rig rig;
-static struct client client; /* gets the will */
+static struct client client;     /* gets the will */
+static struct session *stranger; /* whose will it is; ends with the rig */
 
 static int set_up(void **state)
 {
     (void)state;
     rig_start(&rig, 1);
     client_connect(&client, &rig, (struct client_options){.id = "c"});
+    stranger = session_create(rig.worker, slice_text("stranger"));
     return 0;
 }
 
@@ -42,10 +44,10 @@ static struct mqtt_will plain_will(void)
         .topic = slice_text("last/words"), .payload = slice_text("gone"), .qos = 1};
 }
 
-static void publish(struct will *will, uint64_t session)
+static void publish(struct will *will, const struct session *session)
 {
     reclaim_enter();
-    will_publish(rig.worker, will, session);
+    will_publish(session, will);
     reclaim_leave();
     rig_turn(&rig);
 }
@@ -151,7 +153,7 @@ static void a_will_reaches_subscribers_at_its_qos(void **state)
     (void)state;
     client_subscribe(&client, "last/#", (struct subscription){.qos = 2});
     struct mqtt_will from = plain_will();
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     struct packet packet = client_expect_publish(&client);
     assert_true(slice_equal(packet.topic, slice_text("last/words")));
     assert_true(slice_equal(packet.payload, slice_text("gone")));
@@ -164,7 +166,7 @@ static void a_will_nobody_wants_is_published_without_a_trace(void **state)
 {
     (void)state;
     struct mqtt_will from = plain_will();
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     client_expect_nothing(&client);
     assert_int_equal(rig_metric(&rig, METRIC_WILLS_PUBLISHED), 1);
 }
@@ -176,11 +178,11 @@ static void a_will_with_retain_is_retained(void **state)
     struct mqtt_will from = plain_will();
     from.retain = true;
     client_subscribe(&client, "last/words", (struct subscription){.retain_as_published = true});
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     assert_int_equal(count_retained("last/words"), 1);
     assert_int_equal(client_expect_publish(&client).flags, 1);
     from.payload = slice_of(NULL, 0); /* clears it [MQTT-3.3.1-6] */
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     assert_int_equal(count_retained("last/words"), 0);
 }
 
@@ -195,7 +197,7 @@ static void the_expiry_of_a_will_begins_when_it_is_published(void **state)
     struct will *will = make(&from);
     assert_true(will->message->expires_at_ms == CLOCK_NEVER);
     client_subscribe(&client, "last/words", (struct subscription){.qos = 0});
-    publish(will, 0);
+    publish(will, stranger);
     static const uint8_t props[] = {MQTT_PROP_MESSAGE_EXPIRY, 0, 0, 0, 100};
     struct packet packet = client_expect_publish(&client);
     assert_true(slice_equal(packet.props, slice_of(props, sizeof(props))));
@@ -207,9 +209,9 @@ static void a_will_is_its_clients_own_for_no_local(void **state)
     (void)state;
     client_subscribe(&client, "last/words", (struct subscription){.no_local = true});
     struct mqtt_will from = plain_will();
-    publish(make(&from), client.session->handle);
+    publish(make(&from), client.session);
     client_expect_nothing(&client);
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     (void)client_expect_publish(&client);
 }
 
@@ -221,7 +223,7 @@ static void a_will_that_can_not_be_retained_is_still_published_and_the_loss_is_c
     client_subscribe(&client, "last/words", (struct subscription){.qos = 1});
     struct mqtt_will from = plain_will();
     from.retain = true;
-    publish(make(&from), 0);
+    publish(make(&from), stranger);
     (void)client_expect_publish(&client);
     assert_int_equal(count_retained("last/words"), 0);
     assert_int_equal(rig_metric(&rig, METRIC_DROPPED_RETAINED_LIMIT), 1);
