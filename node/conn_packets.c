@@ -29,6 +29,16 @@ void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
     }
 }
 
+/* One code for each filter; NULL: no memory, and the connection ends. */
+static uint8_t *room_for_reasons(struct conn *conn, size_t count)
+{
+    uint8_t *reasons = mem_try_alloc(count);
+    if (reasons == NULL) {
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+    }
+    return reasons;
+}
+
 /* ---- SUBSCRIBE: MQTT 5.0 section 3.8 ----------------------------------------------------------------------- */
 
 static bool over_quota(struct session *session, const struct topic_filter *filter)
@@ -75,9 +85,8 @@ void conn_on_subscribe(struct conn *conn, struct slice body)
         conn_violation(conn, reason, "SUBSCRIBE");
         return;
     }
-    uint8_t *reasons = mem_try_alloc(packet.count);
+    uint8_t *reasons = room_for_reasons(conn, packet.count);
     if (reasons == NULL) {
-        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
         return;
     }
     struct slice filters = packet.filters;
@@ -110,9 +119,8 @@ void conn_on_unsubscribe(struct conn *conn, struct slice body)
         conn_violation(conn, reason, "UNSUBSCRIBE");
         return;
     }
-    uint8_t *reasons = mem_try_alloc(packet.count);
+    uint8_t *reasons = room_for_reasons(conn, packet.count);
     if (reasons == NULL) {
-        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
         return;
     }
     struct slice filters = packet.filters;

@@ -15,7 +15,7 @@
 /* Payloads from this size on are not copied for each receiver but referred to. */
 #define REFER_MIN 8192
 /* Output of this size is written at once, without waiting for the end of the iteration. */
-#define FLUSH_MIN 65536
+#define FLUSH_MIN 131072
 
 /* ---- encoding ------------------------------------------------------------------------------------------ */
 

@@ -9,9 +9,11 @@
 #include "node/conn.h"
 #include "node/worker.h"
 
-/* One write takes at most this much, so that progress is seen and memory comes back in between. */
-#define WRITE_BUFS_MAX 32
-#define WRITE_BYTES_MAX 65536
+/* One write takes at most this much. What libuv writes later comes in smaller portions, so that progress
+ * is seen and memory comes back in between. */
+#define WRITE_BUFS_MAX 64
+#define WRITE_BYTES_MAX 262144
+#define WRITE_LATER_BYTES_MAX 65536
 
 /* A write that the socket did not take at once. */
 struct pending_write {
@@ -127,7 +129,7 @@ static void on_written(uv_write_t *request, int status)
 static void write_later(struct conn *conn)
 {
     uv_buf_t bufs[WRITE_BUFS_MAX];
-    unsigned count = outbuf_peek(&conn->out, bufs, WRITE_BUFS_MAX, WRITE_BYTES_MAX);
+    unsigned count = outbuf_peek(&conn->out, bufs, WRITE_BUFS_MAX, WRITE_LATER_BYTES_MAX);
     struct pending_write *write = mem_alloc(sizeof(*write));
     for (unsigned i = 0; i < count; i++) {
         write->len += bufs[i].len;
