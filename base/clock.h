@@ -1,6 +1,6 @@
 /*
- * clock: time. Monotonic milliseconds for every interval and deadline, wall clock only for what people
- * read or what survives the process.
+ * clock: time. Monotonic milliseconds for every interval and deadline, wall clock only for what
+ * people read or what survives the process.
  *
  * Thread    any.
  */

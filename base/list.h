@@ -1,6 +1,6 @@
 /*
- * list: an intrusive, circular, doubly linked list. The head is a node of its own; a node that is in
- * no list points at itself.
+ * list: an intrusive, circular, doubly linked list. The head is a node of its own; a node that is
+ * in no list points at itself.
  */
 #ifndef PULSE_BASE_LIST_H
 #define PULSE_BASE_LIST_H
@@ -45,8 +45,8 @@ static inline void list_remove(struct list *node)
 #define list_entry(node, type, member) container_of(node, type, member)
 
 /* Walks `head`; `item` (a struct list *) may be removed while it is visited. */
-#define list_foreach(item, head)                                                                   \
-    for (struct list *item = (head)->next, *item##_next = item->next; item != (head);              \
+#define list_foreach(item, head)                                                      \
+    for (struct list *item = (head)->next, *item##_next = item->next; item != (head); \
          item = item##_next, item##_next = item->next)
 
 #endif

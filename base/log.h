@@ -1,10 +1,11 @@
 /*
  * log: structured log lines.
  *
- *     log_info(LOG_CONN, "client connected", log_slice("client_id", id), log_uint("keep_alive", 60));
+ *     log_info(LOG_CONN, "client connected", log_slice("client_id", id), log_uint("keep_alive",
+ * 60));
  *
- * Words of ours first, lower case, no full stop; then typed fields. Text from outside goes into a field
- * and is escaped there. Never payloads, never passwords. Nothing per packet above debug.
+ * Words of ours first, lower case, no full stop; then typed fields. Text from outside goes into a
+ * field and is escaped there. Never payloads, never passwords. Nothing per packet above debug.
  *
  * Owns      the output stream and the level of each area.
  * Thread    any. A line is written with one write(2), so lines never mix.
@@ -32,14 +33,14 @@ enum log_level {
 };
 
 /* X(ENUM, "name") */
-#define LOG_AREAS(X)                                                                               \
-    X(MAIN, "main")                                                                                \
-    X(CONFIG, "config")                                                                            \
-    X(LISTENER, "listener")                                                                        \
-    X(CONN, "conn")                                                                                \
-    X(SESSION, "session")                                                                          \
-    X(ROUTER, "router")                                                                            \
-    X(RETAINED, "retained")                                                                        \
+#define LOG_AREAS(X)        \
+    X(MAIN, "main")         \
+    X(CONFIG, "config")     \
+    X(LISTENER, "listener") \
+    X(CONN, "conn")         \
+    X(SESSION, "session")   \
+    X(ROUTER, "router")     \
+    X(RETAINED, "retained") \
     X(HTTP, "http")
 
 enum log_area {
@@ -90,12 +91,12 @@ static inline bool log_enabled(enum log_area area, enum log_level level)
     return atomic_load_explicit(&log_levels[area], memory_order_relaxed) >= level;
 }
 
-#define LOG_AT(area, level, message, ...)                                                          \
-    do {                                                                                           \
-        if (log_enabled(area, level)) {                                                            \
-            const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__};                 \
-            log_emit(area, level, message, log_fields_ + 1, ARRAY_COUNT(log_fields_) - 1);         \
-        }                                                                                          \
+#define LOG_AT(area, level, message, ...)                                                  \
+    do {                                                                                   \
+        if (log_enabled(area, level)) {                                                    \
+            const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__};         \
+            log_emit(area, level, message, log_fields_ + 1, ARRAY_COUNT(log_fields_) - 1); \
+        }                                                                                  \
     } while (0)
 
 #define log_error(area, message, ...) LOG_AT(area, LOG_LEVEL_ERROR, message, ##__VA_ARGS__)
@@ -112,9 +113,9 @@ void log_emit(enum log_area area, enum log_level level, const char *message,
 void log_init(int fd, enum log_format format);
 
 /*
- * Sets levels from a filter such as "info", "debug,http=warning" or "warning,conn=debug": an optional
- * default and area=level pairs, comma separated; `warn` and `trace` are taken for warning and debug.
- * Nothing is changed on ERR_SYNTAX.
+ * Sets levels from a filter such as "info", "debug,http=warning" or "warning,conn=debug": an
+ * optional default and area=level pairs, comma separated; `warn` and `trace` are taken for warning
+ * and debug. Nothing is changed on ERR_SYNTAX.
  */
 must_check enum err log_set_filter(const char *filter);
 

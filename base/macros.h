@@ -10,11 +10,11 @@
 #include <assert.h>
 #include <stddef.h>
 
-#define ASSERT(fact)                                                                               \
-    do {                                                                                           \
-        if (__builtin_expect(!(fact), 0)) {                                                        \
-            assert_failed(#fact, __FILE__, __LINE__);                                              \
-        }                                                                                          \
+#define ASSERT(fact)                                  \
+    do {                                              \
+        if (__builtin_expect(!(fact), 0)) {           \
+            assert_failed(#fact, __FILE__, __LINE__); \
+        }                                             \
     } while (0)
 
 /* Prints the broken fact with its place and aborts. */
@@ -27,7 +27,7 @@ _Noreturn void assert_failed(const char *fact, const char *file, int line);
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BIT(n) (1u << (n))
-#define container_of(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * mem: allocation.
  *
- * Small things of our own: mem_alloc never returns NULL (it logs and aborts), so there is no untested
- * failure branch. What a client, a file or a peer sizes is compared with a limit first, then taken
- * with mem_try_alloc, whose failure is an answer.
+ * Small things of our own: mem_alloc never returns NULL (it logs and aborts), so there is no
+ * untested failure branch. Up to 64 KiB counts as small, such as a client id or a level of a topic.
+ * What a client, a file or a peer sizes is compared with a limit first, then taken with
+ * mem_try_alloc, whose failure is an answer.
  *
  * Thread    any.
  */
@@ -24,7 +25,8 @@ char *mem_copy_text(const void *data, size_t len) __attribute__((malloc, returns
 /* Gives `size` bytes, not zeroed, or NULL. End with mem_free. */
 void *mem_try_alloc(size_t size) __attribute__((malloc, alloc_size(1)));
 
-/* Changes the size of `block` (NULL is allowed); NULL and `block` untouched when there is no memory. */
+/* Changes the size of `block` (NULL is allowed); NULL and `block` untouched when there is no
+ * memory. */
 void *mem_try_resize(void *block, size_t size) __attribute__((alloc_size(2)));
 
 /* As mem_try_resize, but aborts when there is no memory. */

@@ -1,6 +1,6 @@
 /*
- * slice: bytes that somebody else owns. A slice is always borrowed; the comment of the function that
- * returns one says until when.
+ * slice: bytes that somebody else owns. A slice is always borrowed; the comment of the function
+ * that returns one says until when.
  */
 #ifndef PULSE_BASE_SLICE_H
 #define PULSE_BASE_SLICE_H

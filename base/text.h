@@ -33,7 +33,7 @@ struct text text_fixed(char *buffer, size_t size);
 /* Each adds one piece, whole or not at all. */
 void text_add(struct text *text, const char *words);
 void text_add_bytes(struct text *text, const void *data, size_t len);
-void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_printf(struct text *text, const char *format, ...) printf_like(2, 3);
 
 /* Adds `s` with everything but printable ASCII, and `"` and `\`, as \xNN (or \n, \t, \", \\). Here
  * and in text_add_json each character is a piece: an escape is never cut in two. */

@@ -1,26 +1,26 @@
 /*
- * packet_types: the packets of MQTT and the bits that say in which of them a property or a reason code
- * may stand. Source: MQTT 5.0 section 2.1.2.
+ * packet_types: the packets of MQTT and the bits that say in which of them a property or a reason
+ * code may stand. Source: MQTT 5.0 section 2.1.2.
  */
 #ifndef PULSE_CODEC_PACKET_TYPES_H
 #define PULSE_CODEC_PACKET_TYPES_H
 
 /* X(NAME, value) */
-#define MQTT_PACKETS(X)                                                                            \
-    X(CONNECT, 1)                                                                                  \
-    X(CONNACK, 2)                                                                                  \
-    X(PUBLISH, 3)                                                                                  \
-    X(PUBACK, 4)                                                                                   \
-    X(PUBREC, 5)                                                                                   \
-    X(PUBREL, 6)                                                                                   \
-    X(PUBCOMP, 7)                                                                                  \
-    X(SUBSCRIBE, 8)                                                                                \
-    X(SUBACK, 9)                                                                                   \
-    X(UNSUBSCRIBE, 10)                                                                             \
-    X(UNSUBACK, 11)                                                                                \
-    X(PINGREQ, 12)                                                                                 \
-    X(PINGRESP, 13)                                                                                \
-    X(DISCONNECT, 14)                                                                              \
+#define MQTT_PACKETS(X) \
+    X(CONNECT, 1)       \
+    X(CONNACK, 2)       \
+    X(PUBLISH, 3)       \
+    X(PUBACK, 4)        \
+    X(PUBREC, 5)        \
+    X(PUBREL, 6)        \
+    X(PUBCOMP, 7)       \
+    X(SUBSCRIBE, 8)     \
+    X(SUBACK, 9)        \
+    X(UNSUBSCRIBE, 10)  \
+    X(UNSUBACK, 11)     \
+    X(PINGREQ, 12)      \
+    X(PINGRESP, 13)     \
+    X(DISCONNECT, 14)   \
     X(AUTH, 15)
 
 enum mqtt_packet {

@@ -3,10 +3,9 @@
  *
  * Owns      nothing: slices borrow the decoded packet's bytes.
  * Thread    any.
- * Errors    as reason codes: MALFORMED_PACKET for what can't be parsed, an unknown id, a property in the
- *           wrong packet (section 2.2.2.2), bad UTF-8; PROTOCOL_ERROR for a property that comes twice or
- *           has a value out of range.
- * Source    MQTT 5.0 section 2.2.2; the table is properties.def.
+ * Errors    as reason codes: MALFORMED_PACKET for what can't be parsed, an unknown id, a property
+ * in the wrong packet (section 2.2.2.2), bad UTF-8; PROTOCOL_ERROR for a property that comes twice
+ * or has a value out of range. Source    MQTT 5.0 section 2.2.2; the table is properties.def.
  */
 #ifndef PULSE_CODEC_PROPERTIES_H
 #define PULSE_CODEC_PROPERTIES_H
@@ -44,9 +43,10 @@ static inline bool mqtt_props_has(const struct mqtt_props *props, enum mqtt_prop
 }
 
 /*
- * Reads a property length and its properties from the front of `*in`, which moves behind them. `where`
- * is one IN_ bit. `props` is written in `present`, `raw` and the fields of what is there; of a property
- * that may come many times the field holds the first (a user property's field: the whole pair).
+ * Reads a property length and its properties from the front of `*in`, which moves behind them.
+ * `where` is one IN_ bit. `props` is written in `present`, `raw` and the fields of what is there;
+ * of a property that may come many times the field holds the first (a user property's field: the
+ * whole pair).
  */
 must_check enum mqtt_reason mqtt_props_read(struct slice *in, unsigned where,
                                             struct mqtt_props *props);
@@ -56,12 +56,14 @@ struct mqtt_user_prop {
     struct slice name;
     struct slice value;
 };
-/* Takes the next user property from the front of `*raw` (of validated properties); false at the end. */
+/* Takes the next user property from the front of `*raw` (of validated properties); false at the
+ * end. */
 bool mqtt_user_props_next(struct slice *raw, struct mqtt_user_prop *out);
 
 /*
- * Bytes of what a server forwards to subscribers: everything of `props` but Topic Alias, Subscription
- * Identifier, Message Expiry and Will Delay, in the order it came. (MQTT 5.0 section 3.3.2.3)
+ * Bytes of what a server forwards to subscribers: everything of `props` but Topic Alias,
+ * Subscription Identifier, Message Expiry and Will Delay, in the order it came. (MQTT 5.0
+ * section 3.3.2.3)
  */
 size_t mqtt_props_forwarded_len(const struct mqtt_props *props);
 /* Writes these bytes to `out`, which has room for mqtt_props_forwarded_len. */

@@ -29,7 +29,8 @@ static const uint8_t v3_connack_codes[256] = {
 
 const char *mqtt_reason_name(unsigned reason)
 {
-    return reason < ARRAY_COUNT(rules) && rules[reason].name != NULL ? rules[reason].name : "unknown";
+    return reason < ARRAY_COUNT(rules) && rules[reason].name != NULL ? rules[reason].name
+                                                                     : "unknown";
 }
 
 bool mqtt_reason_allowed(uint8_t reason, unsigned where)

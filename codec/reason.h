@@ -1,6 +1,6 @@
 /*
- * reason: MQTT reason codes. What a client did wrong is one of these; what we failed at is an enum err.
- * Source: MQTT 5.0 section 2.4.
+ * reason: MQTT reason codes. What a client did wrong is one of these; what we failed at is an enum
+ * err. Source: MQTT 5.0 section 2.4.
  */
 #ifndef PULSE_CODEC_REASON_H
 #define PULSE_CODEC_REASON_H

@@ -18,7 +18,8 @@ bool utf8_valid(struct slice s);
 /* Well-formed UTF-8, U+0000 allowed: a payload with format indicator 1. */
 bool utf8_well_formed(struct slice s);
 
-/* Not empty, no wildcards. The caller has checked UTF-8 and the length fits MQTT by construction. */
+/* Not empty, no wildcards. The caller has checked UTF-8 and the length fits MQTT by construction.
+ */
 bool topic_name_valid(struct slice name);
 
 /* Number of levels: slashes + 1. Works for names and filters. */
@@ -34,8 +35,8 @@ struct topic_filter {
     bool has_wildcards;
 };
 
-/* Parses and validates. False: not a filter (empty, wildcards misplaced, $share without group or filter,
- * group with wildcards). The slices borrow `text`. */
+/* Parses and validates. False: not a filter (empty, wildcards misplaced, $share without group or
+ * filter, group with wildcards). The slices borrow `text`. */
 bool topic_filter_parse(struct slice text, struct topic_filter *out);
 
 /* Whether `filter` (valid, without share) matches `name`, the $ rule included [MQTT-4.7.2-1]. */

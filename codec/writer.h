@@ -1,6 +1,6 @@
 /*
- * writer: puts MQTT's basic types into a buffer of known size. Callers compute the size first; writing
- * past the end is our own bug and asserted.
+ * writer: puts MQTT's basic types into a buffer of known size. Callers compute the size first;
+ * writing past the end is our own bug and asserted.
  *
  * Owns      nothing; borrows the buffer.
  */

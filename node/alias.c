@@ -3,10 +3,12 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-/* ---- from the client: alias -> topic ------------------------------------------------------------------- */
+/* ---- from the client: alias -> topic --------------------------------------------------------- */
 
-/* A client may not keep more than this here in topics. */
-#define TOPICS_BYTES_MAX (256u << 10)
+/* A client may not keep more than this here in topics, or so much for each alias that it may set.
+ */
+#define TOPICS_BYTES_MIN (256u << 10)
+#define TOPIC_BYTES_EACH 256u
 
 struct alias_in {
     size_t bytes;   /* of the topics */
@@ -42,7 +44,9 @@ static enum mqtt_reason set_topic(struct alias_in **table, uint16_t maximum, uin
     }
     *table = room;
     size_t bytes = room->bytes - room->topics[alias - 1].len + topic.len;
-    uint8_t *copy = bytes <= TOPICS_BYTES_MAX ? mem_try_alloc(topic.len) : NULL;
+    size_t each = (size_t)maximum * TOPIC_BYTES_EACH;
+    size_t bytes_max = each > TOPICS_BYTES_MIN ? each : TOPICS_BYTES_MIN;
+    uint8_t *copy = bytes <= bytes_max ? mem_try_alloc(topic.len) : NULL;
     if (copy == NULL) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
@@ -80,11 +84,11 @@ void alias_in_destroy(struct alias_in *table)
     mem_free(table);
 }
 
-/* ---- to the client: topic -> alias ---------------------------------------------------------------------- */
+/* ---- to the client: topic -> alias ----------------------------------------------------------- */
 
 /* The place of a topic is its hash: a newcomer with the same place takes the alias over. */
 struct place {
-    uint64_t hash;  /* of the topic seen last */
+    uint64_t hash; /* of the topic seen last */
     uint16_t len;
     bool told;      /* the client knows `topic` by this alias */
     uint8_t *topic; /* NULL until told */
@@ -95,13 +99,13 @@ struct alias_out {
     struct place places[];
 };
 
-/* Property and alias take three bytes. */
+/* Property and alias take three bytes. Long topics would cost memory for each connection. */
 #define WORTH_AN_ALIAS 4
+#define ALIASED_LEN_MAX 1024
 
 static struct alias_out *create(uint16_t maximum)
 {
-    struct alias_out *table =
-        mem_alloc(sizeof(*table) + maximum * sizeof(table->places[0]));
+    struct alias_out *table = mem_alloc(sizeof(*table) + maximum * sizeof(table->places[0]));
     table->count = maximum;
     return table;
 }
@@ -109,7 +113,7 @@ static struct alias_out *create(uint16_t maximum)
 uint16_t alias_out_get(struct alias_out **table, uint16_t maximum, struct slice topic, bool *known)
 {
     *known = false;
-    if (maximum == 0 || topic.len < WORTH_AN_ALIAS) {
+    if (maximum == 0 || topic.len < WORTH_AN_ALIAS || topic.len > ALIASED_LEN_MAX) {
         return 0;
     }
     if (*table == NULL) {

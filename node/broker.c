@@ -15,6 +15,8 @@
 
 /* Descriptors that are not client sockets: loops, listeners, HTTP, files. */
 #define DESCRIPTORS_RESERVED 64
+/* A loop's own, with a few clients for it to be worth its while. */
+#define DESCRIPTORS_PER_WORKER 8
 /* Retained topics looked at in one sweep, with the store's mutex held. */
 #define SWEEP_TOPICS 20000
 
@@ -28,7 +30,7 @@ static unsigned count_workers(const struct config *config)
 }
 
 /* Raises the limit of open files as far as it goes, and says how many sockets that allows. */
-static uint32_t sockets_allowed(const struct config *config)
+static uint32_t sockets_allowed(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
@@ -39,7 +41,12 @@ static uint32_t sockets_allowed(const struct config *config)
         (void)getrlimit(RLIMIT_NOFILE, &limit);
     }
     uint64_t files = limit.rlim_cur > UINT32_MAX ? UINT32_MAX : limit.rlim_cur;
-    uint64_t allowed = files > 2 * DESCRIPTORS_RESERVED ? files - DESCRIPTORS_RESERVED : files / 2;
+    return (uint32_t)(files > 2 * DESCRIPTORS_RESERVED ? files - DESCRIPTORS_RESERVED : files / 2);
+}
+
+/* As many as the operator wants, if they are allowed. */
+static uint32_t sockets_wanted(const struct config *config, uint32_t allowed)
+{
     uint64_t wanted = config->limits_max_connections;
     if (wanted > allowed) {
         log_warning(LOG_MAIN, "fewer connections than configured: open files are limited",
@@ -50,11 +57,18 @@ static uint32_t sockets_allowed(const struct config *config)
 
 enum err broker_create(const struct config *config, struct broker **out)
 {
+    uint32_t allowed = sockets_allowed();
+    unsigned workers = count_workers(config);
+    if (allowed < DESCRIPTORS_PER_WORKER * workers) {
+        log_error(LOG_MAIN, "the limit of open files is too low", log_uint("workers", workers),
+                  log_uint("needed", DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * workers));
+        return ERR_FULL;
+    }
     struct broker *broker = mem_alloc(sizeof(*broker));
     broker->config = config;
     broker->started_mono_ms = clock_mono_ms();
-    broker->sockets_max = sockets_allowed(config);
-    broker->worker_count = count_workers(config);
+    broker->sockets_max = sockets_wanted(config, allowed);
+    broker->worker_count = workers;
     sub_index_init(&broker->index, broker->worker_count);
     broker->retained = retained_create(config->limits_max_retained_messages,
                                        config->limits_max_retained_payload_bytes);
@@ -137,7 +151,7 @@ unsigned broker_worker_of(const struct broker *broker, struct slice client_id)
     return (unsigned)((hash_slice(client_id) >> 32) % broker->worker_count);
 }
 
-/* ---- messages of the node itself --------------------------------------------------------------------------- */
+/* ---- messages of the node itself ------------------------------------------------------------- */
 
 struct publish_mail {
     struct mail mail;

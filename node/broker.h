@@ -22,20 +22,20 @@ struct retained;
 struct worker;
 
 struct broker {
-    const struct config *config;  /* read-only while workers run */
+    const struct config *config; /* read-only while workers run */
     unsigned worker_count;
-    unsigned started;             /* workers whose threads were started; main */
-    _Atomic unsigned running;     /* of these, how many have not ended; any thread */
-    uv_async_t *all_ended;        /* rings when the last one ends; NULL: nobody listens */
-    struct metrics own_metrics;   /* of main */
+    unsigned started;           /* workers whose threads were started; main */
+    _Atomic unsigned running;   /* of these, how many have not ended; any thread */
+    uv_async_t *all_ended;      /* rings when the last one ends; NULL: nobody listens */
+    struct metrics own_metrics; /* of main */
     struct worker *workers[WORKERS_MAX];
     struct metrics *metrics[WORKERS_MAX + 1]; /* of the workers and of main, for readers */
     struct sub_index index;
     struct retained *retained;
     uint32_t sockets_max;
-    _Atomic uint32_t sockets;     /* any thread */
-    _Atomic uint32_t sessions;    /* any thread */
-    _Atomic bool stopping;        /* no more CONNECTs */
+    _Atomic uint32_t sockets;  /* any thread */
+    _Atomic uint32_t sessions; /* any thread */
+    _Atomic bool stopping;     /* no more CONNECTs */
     uint64_t started_mono_ms;
 };
 
@@ -44,8 +44,8 @@ struct broker {
 must_check enum err broker_create(const struct config *config, struct broker **out);
 void broker_destroy(struct broker *broker);
 
-/* Listens and starts the workers' threads; `all_ended` (kept, NULL allowed) rings when they have stopped.
- * Errors are logged. */
+/* Listens and starts the workers' threads; `all_ended` (kept, NULL allowed) rings when they have
+ * stopped. Errors are logged. */
 must_check enum err broker_start(struct broker *broker, uv_async_t *all_ended);
 
 /* Asks every worker to stop gently, within the drain timeout. Returns at once. */

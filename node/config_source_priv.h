@@ -74,11 +74,11 @@ must_check enum err config__flags_read(struct config_settings *settings, struct 
 bool config__stands_alone(enum config_command command);
 
 /* The flags that are not options: X(COMMAND, "--flag", "-f", "what it does"). */
-#define CONFIG_COMMANDS(X)                                                                  \
-    X(HELP, "--help", "-h", "print this page")                                              \
-    X(VERSION, "--version", "-V", "print the version")                                      \
-    X(CHECK, "--check-config", NULL, "read and check everything, and exit")                 \
-    X(PRINT, "--print-config", NULL, "print the effective configuration as YAML, and exit") \
+#define CONFIG_COMMANDS(X)                                                                    \
+    X(HELP, "--help", "-h", "print this page")                                                \
+    X(VERSION, "--version", "-V", "print the version")                                        \
+    X(CHECK, "--check-config", NULL, "read and check everything, and exit")                   \
+    X(PRINT, "--print-config", NULL, "print the effective configuration as YAML, and exit")   \
     X(REFERENCE, "--print-reference", NULL, "print the reference of all options as Markdown") \
     X(METRICS, "--print-metrics-reference", NULL, "print the reference of all metrics as Markdown")
 

@@ -17,6 +17,8 @@
 
 /* Time for the peer to read our last word and close. */
 #define LINGER_MS 1000
+/* And to take what was still to be written to it. */
+#define LINGER_UNSENT_MS 5000
 /* Answers (not PUBLISH) that may wait for a client before nothing more is read from it. */
 #define ANSWERS_MAX 65536
 
@@ -33,7 +35,7 @@ void conn_enter(struct conn *conn, enum conn_state next)
     conn->state = (uint8_t)next;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void on_timer(struct timer *timer);
 
@@ -51,6 +53,7 @@ void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
 {
     if (worker->stopping || too_many(worker)) {
         metric_add(&worker->metrics, METRIC_SOCKETS_REFUSED, 1);
+        worker_warn_limit(worker, "client turned away: limits.max_connections is reached");
         close(fd);
         return;
     }
@@ -80,7 +83,7 @@ void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
     }
 }
 
-/* ---- output ----------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 void conn_dirty(struct conn *conn)
 {
@@ -115,7 +118,7 @@ void conn_written(struct conn *conn)
     session_release_publishers(conn->session);
 }
 
-/* ---- time -------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -134,7 +137,8 @@ static uint64_t keep_alive_deadline(const struct conn *conn)
     return counts ? conn->last_in_ms + conn->keep_alive_ms : CLOCK_NEVER;
 }
 
-/* Publishers wait for room in the queue of a client that takes its output but does not acknowledge. */
+/* Publishers wait for room in the queue of a client that takes its output but does not acknowledge.
+ */
 static uint64_t patience_deadline(const struct conn *conn)
 {
     uint64_t patience = conn->worker->config->limits_write_stall_timeout;
@@ -149,16 +153,17 @@ void conn_arm_timer(struct conn *conn)
     }
     uint64_t due = earlier(stall_deadline(conn), keep_alive_deadline(conn));
     due = earlier(due, patience_deadline(conn));
-    /* Later than it is set: it will ring early once and be set again, which saves moving it per packet. */
+    /* Later than it is set: it will ring early once and be set again, which saves moving it per
+     * packet. */
     if (due < CLOCK_NEVER && (!timer_armed(&conn->timer) || due < conn->timer.deadline_ms)) {
         timer_arm(&conn->worker->timers, &conn->timer, due);
     }
 }
 
-/* Output has waited for long; but did the socket take some of it meanwhile? */
+/* Output has waited for long; but did the peer take some of it meanwhile? */
 static bool made_progress(struct conn *conn)
 {
-    uint32_t queued = (uint32_t)uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
+    uint32_t queued = transport_unsent(conn);
     bool moved = queued != conn->stalled_bytes;
     conn->stalled_bytes = queued;
     return moved;
@@ -196,7 +201,7 @@ static void on_timer(struct timer *timer)
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void conn_close(struct conn *conn, enum metric metric, enum mqtt_reason reason, bool tell)
 {
@@ -243,12 +248,24 @@ static struct slice close_cause(unsigned metric)
     return quote == NULL ? slice_of(NULL, 0) : slice_of(quote + 1, strlen(quote) - 2);
 }
 
+static bool peer_is_gone(const struct conn *conn)
+{
+    return conn->close_metric == METRIC_CLOSED_PEER || conn->close_metric == METRIC_CLOSED_IO ||
+           conn->close_metric == METRIC_CLOSED_SLOW;
+}
+
 static void say_goodbye(struct conn *conn)
 {
     struct slice id = session_client_id(conn->session);
-    log_info(LOG_CONN, "client disconnected", log_slice("client_id", id),
-             log_text("reason", mqtt_reason_name(conn->close_reason)),
-             log_slice("cause", close_cause(conn->close_metric)));
+    struct slice cause = close_cause(conn->close_metric);
+    if (peer_is_gone(conn)) { /* no packet said why */
+        log_info(LOG_CONN, "client disconnected", log_slice("client_id", id),
+                 log_slice("cause", cause));
+    } else {
+        log_info(LOG_CONN, "client disconnected", log_slice("client_id", id),
+                 log_text("reason", mqtt_reason_name(conn->close_reason)),
+                 log_slice("cause", cause));
+    }
     if (conn->tell && conn->version == MQTT_V5) {
         conn_send_disconnect(conn, conn->close_reason);
     }
@@ -274,24 +291,20 @@ static void leave_session(struct conn *conn)
     session_detach(session, conn->keep_will);
 }
 
-/* Closing with unread input would reset the connection, and our last word with it: wait for the peer. */
+/* Closing with unread input would reset the connection, and our last word with it: wait for the
+ * peer. */
 static void linger(struct conn *conn)
 {
     conn_enter(conn, CONN_LINGER);
-    uint64_t patience = conn->out.len == 0
-                            ? LINGER_MS
-                            : conn->worker->config->server_shutdown_drain_timeout_ms;
+    uint64_t patience = conn->out.len == 0 ? LINGER_MS
+                        : conn->worker->stopping
+                            ? conn->worker->config->server_shutdown_drain_timeout_ms
+                            : LINGER_UNSENT_MS;
     timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + patience);
     if (conn->out.len == 0) {
         transport_shutdown(conn);
     }
     transport_read_start(conn);
-}
-
-static bool peer_is_gone(const struct conn *conn)
-{
-    return conn->close_metric == METRIC_CLOSED_PEER || conn->close_metric == METRIC_CLOSED_IO ||
-           conn->close_metric == METRIC_CLOSED_SLOW;
 }
 
 void conn_finish(struct conn *conn)
@@ -322,7 +335,8 @@ const char *conn_peer(const struct conn *conn, char *out, size_t size)
     int len = sizeof(address);
     char host[INET6_ADDRSTRLEN] = "?";
     unsigned port = 0;
-    if (conn->handle_open && uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0) {
+    if (conn->handle_open &&
+        uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0) {
         if (address.ss_family == AF_INET6) {
             const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
             uv_ip6_name(in6, host, sizeof(host));

@@ -215,6 +215,7 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     conn_enter(conn, CONN_ONLINE);
     timer_disarm(&worker->timers, &conn->timer);
     conn->keep_will = true;
+    conn->resumed = admission->connack.session_present;
     metric_add(&worker->metrics, METRIC_CONNECTIONS, 1);
     metric_add(&worker->metrics, METRIC_CONNECTIONS_TOTAL, 1);
     session->expiry_s = session_expiry(conn, admission);
@@ -249,6 +250,8 @@ static void admit(struct conn *conn, struct admission *admission)
     struct session *session = take_session(conn, admission);
     if (session == NULL) {
         will_destroy(will);
+        metric_add(&conn->worker->metrics, METRIC_SESSIONS_REFUSED, 1);
+        worker_warn_limit(conn->worker, "client refused: limits.max_sessions is reached");
         refuse(conn, admission, MQTT_REASON_QUOTA_EXCEEDED);
         return;
     }

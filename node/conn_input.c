@@ -24,7 +24,8 @@ static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct 
 {
     struct slice body = slice_from(packet, frame->header_len);
     metric_add(&conn->worker->metrics, METRIC_PACKETS_IN, 1);
-    conn->last_in_ms = worker_now(conn->worker); /* whole packets count, not bytes [MQTT-3.1.2-22] */
+    /* whole packets count, not bytes [MQTT-3.1.2-22] */
+    conn->last_in_ms = worker_now(conn->worker);
     if (conn->state == CONN_CONNECT) {
         if (frame->type == MQTT_CONNECT && frame->flags == 0) {
             conn_on_connect(conn, body);
@@ -60,7 +61,8 @@ static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct 
         conn_on_disconnect(conn, body);
         return;
     default:
-        /* A second CONNECT [MQTT-3.1.0-2], AUTH without a method, or a packet that only servers send. */
+        /* A second CONNECT [MQTT-3.1.0-2], AUTH without a method, or a packet that only servers
+         * send. */
         conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, mqtt_packet_name(frame->type));
     }
 }
@@ -86,7 +88,8 @@ static void too_large(struct conn *conn, struct slice bytes, const struct mqtt_f
                conn->state == CONN_ONLINE);
 }
 
-/* Reads the header at the front of `bytes`. True: `frame` is there and allowed, its body maybe not. */
+/* Reads the header at the front of `bytes`. True: `frame` is there and allowed, its body maybe not.
+ */
 static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame *frame)
 {
     enum mqtt_frame_status status = mqtt_frame_read(bytes, frame);
@@ -133,9 +136,9 @@ static struct slice parse(struct conn *conn, struct slice bytes)
     return bytes;
 }
 
-/* Makes room for `more` bytes behind the partial packet. Grows with what has come, not with what was
- * announced, so that a large announced length costs the sender its bytes first. */
-static bool partial_reserve(struct conn *conn, size_t more)
+/* Makes room for `more` bytes behind the partial packet. Grows with what has come, not with what
+ * was announced, so that a large announced length costs the sender its bytes first. */
+static bool partial_grow(struct conn *conn, size_t more)
 {
     size_t need = conn->partial_len + more;
     if (need <= conn->partial_cap) {
@@ -145,12 +148,20 @@ static bool partial_reserve(struct conn *conn, size_t more)
     cap = cap > need ? cap : need;
     uint8_t *grown = mem_try_resize(conn->partial, cap);
     if (grown == NULL) {
-        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
         return false;
     }
     conn->partial = grown;
     conn->partial_cap = (uint32_t)cap;
     return true;
+}
+
+static bool partial_reserve(struct conn *conn, size_t more)
+{
+    bool room = partial_grow(conn, more);
+    if (!room) {
+        conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
+    }
+    return room;
 }
 
 static void partial_keep(struct conn *conn, struct slice bytes)
@@ -222,7 +233,8 @@ uv_buf_t conn_input_buffer(struct conn *conn)
 {
     size_t missing = 0;
     if (conn->partial_len > 0 && partial_missing(conn, &missing) && missing >= DIRECT_READ_MIN &&
-        partial_reserve(conn, DIRECT_READ_MIN)) {
+        /* not _reserve: libuv forbids to stop reading here */
+        partial_grow(conn, DIRECT_READ_MIN)) {
         size_t room = conn->partial_cap - conn->partial_len;
         return uv_buf_init((char *)conn->partial + conn->partial_len,
                            (unsigned)(room < missing ? room : missing));
@@ -241,7 +253,7 @@ void conn_input_read(struct conn *conn, const uv_buf_t *buffer, size_t len)
     parse_partial(conn);
 }
 
-/* ---- pausing --------------------------------------------------------------------------------------------- */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 void conn_paused(struct conn *conn)
 {

@@ -8,9 +8,9 @@
 #include "node/worker.h"
 
 /*
- * A session lives on the worker that the hash of its client id names; a connection is accepted by any.
- * libuv can't detach a descriptor from a loop, so: duplicate it, close the handle, and open the
- * duplicate on the other loop, which gets the bytes that were read too.
+ * A session lives on the worker that the hash of its client id names; a connection is accepted by
+ * any. libuv can't detach a descriptor from a loop, so: duplicate it, close the handle, and open
+ * the duplicate on the other loop, which gets the bytes that were read too.
  */
 
 struct move_mail {

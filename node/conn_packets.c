@@ -7,13 +7,16 @@
 
 /* The smaller packets of a client: acknowledgements, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT. */
 
+/* An unknown id is no mistake of a client that goes on with its session: our PUBCOMP may have been
+ * lost with the old connection. Some clients take 0x92 for a failed publish then. (Section 3.7.2.1)
+ */
 static void on_pubrel(struct conn *conn, uint16_t packet_id)
 {
     struct inbound *inbound = conn->session->inbound;
     bool known = inbound != NULL && inbound_remove_id(inbound, packet_id);
     metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, known ? -1 : 0);
     conn_send_ack(conn, MQTT_PUBCOMP, packet_id,
-                  known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND);
+                  known || conn->resumed ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND);
 }
 
 void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
@@ -39,7 +42,7 @@ static uint8_t *room_for_reasons(struct conn *conn, size_t count)
     return reasons;
 }
 
-/* ---- SUBSCRIBE: MQTT 5.0 section 3.8 ----------------------------------------------------------------------- */
+/* ---- SUBSCRIBE: MQTT 5.0 section 3.8 --------------------------------------------------------- */
 
 static bool over_quota(struct session *session, const struct topic_filter *filter)
 {
@@ -54,11 +57,13 @@ static uint8_t subscribe_one(struct session *session, const struct mqtt_subscrip
 {
     uint64_t levels_max = session->worker->config->limits_topic_levels_max;
     struct topic_filter filter;
-    if (!topic_filter_parse(wish->filter, &filter) ||
-        topic_levels(filter.filter) > levels_max) {
+    if (!topic_filter_parse(wish->filter, &filter) || topic_levels(filter.filter) > levels_max) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
     }
     if (over_quota(session, &filter)) {
+        metric_add(&session->worker->metrics, METRIC_SUBSCRIPTIONS_REFUSED, 1);
+        worker_warn_limit(session->worker,
+                          "subscription refused: limits.max_subscriptions_per_client is reached");
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     struct subscription options = {.id = id,
@@ -98,7 +103,7 @@ void conn_on_subscribe(struct conn *conn, struct slice body)
     mem_free(reasons);
 }
 
-/* ---- UNSUBSCRIBE: MQTT 5.0 section 3.10 -------------------------------------------------------------------- */
+/* ---- UNSUBSCRIBE: MQTT 5.0 section 3.10 ------------------------------------------------------ */
 
 static uint8_t unsubscribe_one(struct session *session, struct slice text)
 {
@@ -132,7 +137,7 @@ void conn_on_unsubscribe(struct conn *conn, struct slice body)
     mem_free(reasons);
 }
 
-/* ---- DISCONNECT: MQTT 5.0 section 3.14 ---------------------------------------------------------------------- */
+/* ---- DISCONNECT: MQTT 5.0 section 3.14 ------------------------------------------------------- */
 
 /* The client may change its session's expiry, but not from 0 [MQTT-3.14.2-2]. */
 static bool change_expiry(struct session *session, const struct mqtt_props *props)

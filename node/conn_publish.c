@@ -14,7 +14,8 @@
 
 /* One publish in this many is timed for mqtt_publish_latency_seconds; a power of two. */
 #define LATENCY_SAMPLE 64
-/* A payload of at least this size is kept in the buffer it was received in, if that holds nothing else. */
+/* A payload of at least this size is kept in the buffer it was received in, if that holds nothing
+ * else. */
 #define ADOPT_MIN 8192
 /* Retained messages looked at for expired ones when there is no room for a new one. */
 #define EXPIRE_BUDGET 4096
@@ -57,7 +58,8 @@ static enum mqtt_packet answer_of(uint8_t qos)
     return qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
 }
 
-/* Sends `ack` now, or when `receipt` (NULL: nobody is waited for) is back, and never before an earlier one. */
+/* Sends `ack` now, or when `receipt` (NULL: nobody is waited for) is back, and never before an
+ * earlier one. */
 static void answer(struct conn *conn, struct inbound_ack ack, struct receipt *receipt)
 {
     struct session *session = conn->session;
@@ -68,7 +70,8 @@ static void answer(struct conn *conn, struct inbound_ack ack, struct receipt *re
     }
     uint32_t serial = 0;
     if (inbound_owe(session_inbound(session), ack, &serial) != ERR_OK) {
-        /* Without a note of it there is no answer: the client will send it again after a reconnect. */
+        /* Without a note of it there is no answer: the client will send it again after a reconnect.
+         */
         conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
         serial = session->inbound->ack_serial - 1;
     }
@@ -77,7 +80,8 @@ static void answer(struct conn *conn, struct inbound_ack ack, struct receipt *re
     }
 }
 
-/* At QoS 0, and before 5.0, there is no way to say no but to close; what is only not allowed is dropped. */
+/* At QoS 0, and before 5.0, there is no way to say no but to close; what is only not allowed is
+ * dropped. */
 static void refuse(struct conn *conn, const struct mqtt_publish *publish, enum mqtt_reason reason)
 {
     bool can_say = publish->qos > 0 && conn->version == MQTT_V5;
@@ -95,7 +99,7 @@ static void refuse(struct conn *conn, const struct mqtt_publish *publish, enum m
     }
 }
 
-/* ---- routing ------------------------------------------------------------------------------------------ */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 /* The whole of the partial buffer is this packet: the message may take it. */
 static bool may_adopt(const struct conn *conn, const struct mqtt_publish *publish)
@@ -131,17 +135,16 @@ static struct route route_message(struct conn *conn, const struct mqtt_publish *
     message.retain = publish->retain;
     message.publisher = conn->session->handle;
     message.publisher_id = conn->session->id_hash;
-    if (publish->props.present != 0 &&
-        mqtt_props_has(&publish->props, MQTT_PROP_MESSAGE_EXPIRY)) {
-        message.expires_at_ms =
-            worker_now(worker) + (uint64_t)publish->props.message_expiry * 1000;
+    if (publish->props.present != 0 && mqtt_props_has(&publish->props, MQTT_PROP_MESSAGE_EXPIRY)) {
+        message.expires_at_ms = worker_now(worker) + (uint64_t)publish->props.message_expiry * 1000;
     }
     bool adopt = may_adopt(conn, publish);
     if (adopt) {
         message_offer_buffer(&message, conn->partial);
     }
     if (publish->retain) {
-        retain(conn, &message); /* first: a subscriber that comes now must see it one way or the other */
+        /* first: a subscriber that comes now must see it one way or the other */
+        retain(conn, &message);
     }
     struct route route = router_publish(worker, &message, publish->qos > 0);
     if (message_release(&message)) {
@@ -193,7 +196,7 @@ static void accept_publish(struct conn *conn, const struct mqtt_publish *publish
     }
 }
 
-/* ---- QoS rules ------------------------------------------------------------------------------------------- */
+/* ---- QoS rules ------------------------------------------------------------------------------- */
 
 /* True: this packet id is new, and is remembered until PUBREL [MQTT-4.3.3-8..]. */
 static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)

@@ -17,7 +17,7 @@
 /* Output of this size is written at once, without waiting for the end of the iteration. */
 #define FLUSH_MIN 131072
 
-/* ---- encoding ------------------------------------------------------------------------------------------ */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 void encoder_init(struct encoder *encoder, struct worker *worker, struct message *message,
                   size_t receivers)
@@ -82,8 +82,8 @@ static void broken(struct conn *conn)
     conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, false);
 }
 
-/* Writes a packet for this connection alone: the only receiver, or one with subscription identifiers or
- * topic aliases. */
+/* Writes a packet for this connection alone: the only receiver, or one with subscription
+ * identifiers or topic aliases. */
 static bool write_own(struct encoder *encoder, struct conn *conn, const struct delivery *delivery)
 {
     struct mqtt_publish_out out = describe(encoder, conn, delivery);
@@ -119,7 +119,8 @@ static bool write_own(struct encoder *encoder, struct conn *conn, const struct d
     return true;
 }
 
-/* Builds the form that connections of one version share: packet id, DUP and RETAIN are patched in later. */
+/* Builds the form that connections of one version share: packet id, DUP and RETAIN are patched in
+ * later. */
 static void build_form(struct encoder *encoder, struct encoded *form, const struct conn *conn,
                        const struct delivery *delivery)
 {
@@ -192,7 +193,7 @@ bool delivery_write(struct encoder *encoder, struct conn *conn, const struct del
                        : write_form(encoder, form, conn, delivery);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 bool delivery_congested(const struct conn *conn)
 {
@@ -228,7 +229,7 @@ static void flush_much(struct conn *conn)
     }
 }
 
-/* ---- QoS 0 ------------------------------------------------------------------------------------------------ */
+/* ---- QoS 0 ----------------------------------------------------------------------------------- */
 
 static void deliver_now(struct encoder *encoder, struct session *session, struct delivery delivery)
 {
@@ -246,7 +247,7 @@ static void deliver_now(struct encoder *encoder, struct session *session, struct
     }
 }
 
-/* ---- QoS 1 and 2 -------------------------------------------------------------------------------------------- */
+/* ---- QoS 1 and 2 ----------------------------------------------------------------------------- */
 
 /* A connected consumer that goes on acknowledging gets all; who feeds it waits. */
 static bool may_wait_for(struct encoder *encoder, struct session *session)
@@ -276,8 +277,8 @@ static bool queue_full(const struct session *session, const struct message *mess
     const struct config *config = session->worker->config;
     const struct outbound *out = &session->outbound;
     /*
-     * While a client is not read from, its acknowledgements are not either. If its publishers waited
-     * then, two clients that feed each other could wait for ever: only the bytes count.
+     * While a client is not read from, its acknowledgements are not either. If its publishers
+     * waited then, two clients that feed each other could wait for ever: only the bytes count.
      */
     bool deaf = session->pauses > 0 && conn_online(session->conn);
     return (waits && !deaf && outbound_waiting(out) >= config->limits_max_offline_queue_len) ||
@@ -285,7 +286,8 @@ static bool queue_full(const struct session *session, const struct message *mess
             out->bytes + message_bytes(message) > config->limits_max_offline_queue_bytes);
 }
 
-/* Makes room in a full queue, as the policies say. False: the new message is dropped, and counted. */
+/* Makes room in a full queue, as the policies say. False: the new message is dropped, and counted.
+ */
 static bool make_room(struct encoder *encoder, struct session *session)
 {
     const struct config *config = session->worker->config;
@@ -302,7 +304,8 @@ static bool make_room(struct encoder *encoder, struct session *session)
         metric_add(&session->worker->metrics, METRIC_DROPPED_QUEUE_FULL, 1);
         return false;
     }
-    while (queue_full(session, encoder->message, true) && outbound_waiting(&session->outbound) > 0) {
+    while (queue_full(session, encoder->message, true) &&
+           outbound_waiting(&session->outbound) > 0) {
         session_drop_first_waiting(session, METRIC_DROPPED_QUEUE_FULL);
     }
     return true;

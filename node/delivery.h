@@ -21,8 +21,8 @@ struct worker;
 
 /* How a session gets a message: the sum of the subscriptions that matched. */
 struct delivery {
-    uint8_t qos;   /* granted; the message's own may be lower */
-    bool retain;   /* RETAIN flag to send */
+    uint8_t qos; /* granted; the message's own may be lower */
+    bool retain; /* RETAIN flag to send */
     bool shared;
     bool dup;
     uint16_t packet_id;
@@ -31,8 +31,8 @@ struct delivery {
 };
 
 /*
- * The encoded forms of one message, built when first wanted and shared by all who get the same bytes.
- * Lives while one message is delivered; one at a time per worker.
+ * The encoded forms of one message, built when first wanted and shared by all who get the same
+ * bytes. Lives while one message is delivered; one at a time per worker.
  */
 struct encoder {
     struct worker *worker;
@@ -42,10 +42,10 @@ struct encoder {
         const uint8_t *bytes; /* NULL: not built yet */
         uint32_t len;         /* of `bytes` */
         uint32_t packet_len;
-        uint16_t id_at;       /* where the packet id goes */
-        bool whole;           /* the payload is part of `bytes` */
-        bool unfit;           /* too large to be shared */
-    } forms[2][2];            /* [5.0][QoS > 0] */
+        uint16_t id_at; /* where the packet id goes */
+        bool whole;     /* the payload is part of `bytes` */
+        bool unfit;     /* too large to be shared */
+    } forms[2][2];      /* [5.0][QoS > 0] */
 };
 
 /* For `receivers` deliveries, about. */
@@ -55,7 +55,8 @@ void encoder_init(struct encoder *encoder, struct worker *worker, struct message
 /* Delivers now, or queues, or drops. */
 void deliver(struct encoder *encoder, struct session *session, const struct delivery *delivery);
 
-/* Writes a PUBLISH to `conn`, which is online; false when the client can't take one of this size. */
+/* Writes a PUBLISH to `conn`, which is online; false when the client can't take one of this size.
+ */
 bool delivery_write(struct encoder *encoder, struct conn *conn, const struct delivery *delivery);
 
 /* Whether the connection's output is over its limits. */

@@ -100,7 +100,7 @@ bool inbound_remove_id(struct inbound *in, uint16_t packet_id)
         if (!bit_is_set(in, packet_id)) {
             return false;
         }
-        in->bitmap[packet_id / 8] &= (uint8_t)~(1 << packet_id % 8);
+        in->bitmap[packet_id / 8] &= (uint8_t) ~(1 << packet_id % 8);
     } else {
         uint32_t at = find_in_list(in, packet_id);
         if (at == in->id_count) {

@@ -1,6 +1,7 @@
 /*
- * inbound: what a session remembers of its client's own QoS 1 and 2 publishes: the QoS 2 packet ids that
- * are not released yet, and acknowledgements that wait for other workers, in the order of the publishes.
+ * inbound: what a session remembers of its client's own QoS 1 and 2 publishes: the QoS 2 packet ids
+ * that are not released yet, and acknowledgements that wait for other workers, in the order of the
+ * publishes.
  *
  * Owns      its tables.
  * Thread    the worker of the session.
@@ -27,7 +28,7 @@ struct inbound_ack {
 };
 
 struct inbound {
-    uint16_t *ids; /* QoS 2 ids in order of arrival, until there are many */
+    uint16_t *ids;   /* QoS 2 ids in order of arrival, until there are many */
     uint8_t *bitmap; /* then: one bit for each of 65536 */
     uint32_t id_count;
     uint32_t id_cap;
@@ -46,8 +47,8 @@ must_check enum err inbound_add_id(struct inbound *in, uint16_t packet_id);
 bool inbound_has_id(const struct inbound *in, uint16_t packet_id);
 bool inbound_remove_id(struct inbound *in, uint16_t packet_id);
 
-/* Publishes of the client that are not finished: what its Receive Maximum counts. That begins anew with
- * each connection: stale ones, which it sends again, don't count twice. */
+/* Publishes of the client that are not finished: what its Receive Maximum counts. That begins anew
+ * with each connection: stale ones, which it sends again, don't count twice. */
 static inline uint32_t inbound_unfinished(const struct inbound *in)
 {
     return in->id_count + in->qos1_count;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,8 +19,8 @@
 #define ACCEPTS_PER_EVENT 64
 
 /*
- * Out of descriptors: the connection that waits would wake us for ever. Give up the spare descriptor,
- * take the connection, close it, and take the spare back.
+ * Out of descriptors: the connection that waits would wake us for ever. Give up the spare
+ * descriptor, take the connection, close it, and take the spare back.
  */
 static void turn_away(struct worker *worker, int listener)
 {
@@ -27,6 +29,7 @@ static void turn_away(struct worker *worker, int listener)
     if (fd >= 0) {
         close(fd);
         metric_add(&worker->metrics, METRIC_SOCKETS_REFUSED, 1);
+        worker_warn_limit(worker, "client turned away: no descriptor left");
     }
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -72,6 +75,11 @@ static enum err listen_on(struct worker *worker, const struct addrinfo *address,
     if (fd < 0) {
         return ERR_ADDRESS;
     }
+    /* Inherited by accepted sockets: peers that vanished without a word, where keep alive is 0. */
+    int on = 1;
+    int idle_s = 60;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
     if (listen(fd, BACKLOG) != 0 || uv_poll_init(&worker->loop, &worker->listener, fd) != 0) {
         close(fd);
         return ERR_ADDRESS;
@@ -82,8 +90,8 @@ static enum err listen_on(struct worker *worker, const struct addrinfo *address,
     return uv_poll_start(&worker->listener, UV_READABLE, on_connection) == 0 ? ERR_OK : ERR_ADDRESS;
 }
 
-/* Sockets that share a port with SO_REUSEPORT would also share it with another Pulse of the same user:
- * a socket that doesn't share finds out. */
+/* Sockets that share a port with SO_REUSEPORT would also share it with another Pulse of the same
+ * user: a socket that doesn't share finds out. */
 static bool taken_by_another(const struct addrinfo *address)
 {
     int probe = open_socket(address, false);

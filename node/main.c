@@ -1,7 +1,9 @@
 /*
- * main: from the command line to a running broker, and back. The main thread has a loop of its own for
- * signals, the HTTP endpoint and the clock of the $SYS topics; clients are the workers' business.
+ * main: from the command line to a running broker, and back. The main thread has a loop of its own
+ * for signals, the HTTP endpoint and the clock of the $SYS topics; clients are the workers'
+ * business.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +50,7 @@ static struct metrics_context metrics_now(struct node *node)
                                     .filters = sub_index_filters(&broker->index)};
 }
 
-/* ---- HTTP -------------------------------------------------------------------------------------------- */
+/* ---- HTTP ------------------------------------------------------------------------------------ */
 
 static void on_metrics(void *context, struct text *page)
 {
@@ -72,7 +74,7 @@ static enum err start_http(struct node *node)
                                            : http_start(&node->loop, bind, &handlers, &node->http);
 }
 
-/* ---- the clock ---------------------------------------------------------------------------------------- */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
 /* Without $SYS topics the clock still sweeps. */
 #define SWEEP_MS 10000
@@ -104,13 +106,14 @@ static void start_clock(struct node *node)
     uv_timer_start(&node->clock, on_clock, 0, interval > 0 ? interval : SWEEP_MS);
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------ */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static void on_stop_signal(uv_signal_t *signal, int number)
 {
     struct node *node = signal->data;
     if (node->stopping) {
-        log_warning(LOG_MAIN, "stopping at once, second signal", log_text("signal", strsignal(number)));
+        log_warning(LOG_MAIN, "stopping at once, second signal",
+                    log_text("signal", strsignal(number)));
         _exit(1);
     }
     log_notice(LOG_MAIN, "stopping", log_text("signal", strsignal(number)));
@@ -163,7 +166,7 @@ static void stop_loop(struct node *node)
     sys_topics_destroy(node->sys_topics);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* Serves until a signal comes and the workers have ended. */
 static enum err serve(struct node *node)
@@ -190,11 +193,19 @@ static enum err serve(struct node *node)
 
 static int run(struct node *node)
 {
-    log_init(STDERR_FILENO, node->config.observability_log_format == CONFIG_LOG_JSON
-                                ? LOG_FORMAT_JSON
-                                : LOG_FORMAT_TEXT);
+    /* Opened anew, so that a reader of our log who has stopped loses lines and does not hold up the
+     * broker, and whoever shares the stream keeps it as it is. A socket can't be opened so: it may
+     * block. */
+    int log_fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    log_init(log_fd >= 0 ? log_fd : STDERR_FILENO,
+             node->config.observability_log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON
+                                                                      : LOG_FORMAT_TEXT);
     hash_seed_init();
-    uv_loop_init(&node->loop);
+    int status = uv_loop_init(&node->loop);
+    if (status != 0) {
+        log_error(LOG_MAIN, "can't start", log_text("error", uv_strerror(status)));
+        return 1;
+    }
     start_signals(node);
     enum err err = broker_create(&node->config, &node->broker);
     if (err == ERR_OK) {

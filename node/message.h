@@ -1,6 +1,6 @@
 /*
- * message: one application message: immutable, reference-counted, allocated once and shared by every
- * session that gets it.
+ * message: one application message: immutable, reference-counted, allocated once and shared by
+ * every session that gets it.
  *
  * A message made by message_borrow lives on the stack and points into a read buffer: good for
  * delivering at once. Whoever wants to keep it calls message_keep, which makes the one copy on the
@@ -8,7 +8,8 @@
  *
  * Owns      its bytes (a heap message), nothing (a borrowed one).
  * Thread    any for heap messages; a borrowed one stays on its thread.
- * Errors    message_keep gives NULL when there is no memory: the payload's size is the client's choice.
+ * Errors    message_keep gives NULL when there is no memory: the payload's size is the client's
+ * choice.
  */
 #ifndef PULSE_NODE_MESSAGE_H
 #define PULSE_NODE_MESSAGE_H
@@ -21,9 +22,9 @@
 #include "base/slice.h"
 
 struct message {
-    _Atomic uint32_t refs;  /* 0: borrowed */
+    _Atomic uint32_t refs; /* 0: borrowed */
     uint32_t payload_len;
-    uint32_t props_len;     /* forwardable properties, MQTT 5.0 bytes without the length in front */
+    uint32_t props_len; /* forwardable properties, MQTT 5.0 bytes without the length in front */
     uint16_t topic_len;
     uint8_t qos;            /* of the PUBLISH that brought it */
     bool retain;            /* RETAIN as published */
@@ -33,13 +34,14 @@ struct message {
     const uint8_t *topic;
     const uint8_t *props;
     const uint8_t *payload;
-    void *adopted;          /* heap: a buffer that the slices point into, freed with the message */
-    struct message *kept;   /* borrowed: its copy on the heap, once somebody wanted it */
+    void *adopted;        /* heap: a buffer that the slices point into, freed with the message */
+    struct message *kept; /* borrowed: its copy on the heap, once somebody wanted it */
 };
 
 /*
- * Free blocks of small messages, one pool per worker. A message may be freed by another thread than the
- * one that made it: its block then goes to that thread's pool. Without a pool the allocator is asked.
+ * Free blocks of small messages, one pool per worker. A message may be freed by another thread than
+ * the one that made it: its block then goes to that thread's pool. Without a pool the allocator is
+ * asked.
  */
 #define MESSAGE_POOL_CLASSES 8
 struct message_pool {
@@ -51,18 +53,20 @@ void message_pool_use(struct message_pool *pool);
 /* Frees the blocks; no thread uses it any more. */
 void message_pool_fini(struct message_pool *pool);
 
-/* A message on the caller's stack over bytes that outlive it; other fields are set by the caller. */
+/* A message on the caller's stack over bytes that outlive it; other fields are set by the caller.
+ */
 struct message message_borrow(struct slice topic, struct slice props, struct slice payload);
 
-/* Lets a borrowed message take `buffer` (from mem_try_alloc), into which its payload points, when it is
- * kept: large payloads are then not copied. The caller frees `buffer` itself if message_release says
- * false. */
+/* Lets a borrowed message take `buffer` (from mem_try_alloc), into which its payload points, when
+ * it is kept: large payloads are then not copied. The caller frees `buffer` itself if
+ * message_release says false. */
 void message_offer_buffer(struct message *message, void *buffer);
 
 /* Gives a reference: of itself, or of the heap copy of a borrowed one (NULL: no memory). */
 struct message *message_keep(struct message *message);
 
-/* Ends a borrowed message; whoever kept it still holds the copy. True when its offered buffer was taken. */
+/* Ends a borrowed message; whoever kept it still holds the copy. True when its offered buffer was
+ * taken. */
 bool message_release(struct message *borrowed);
 
 /* Ends a reference that message_keep gave. NULL is allowed. */

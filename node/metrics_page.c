@@ -84,7 +84,7 @@ static const struct computed {
     double (*value)(const struct metrics_context *context);
 } computed[] = {
     {{"mqtt_retained_messages_current", "", "Retained messages", false}, retained_messages},
-    {{"pulse_retained_bytes", "", "Bytes of the retained messages' payloads", false}, retained_size},
+    {{"pulse_retained_bytes", "", "Bytes of the retained messages: payload, topic and properties", false}, retained_size},
     {{"pulse_topic_filters_current", "", "Distinct topic filters in the subscription index", false}, filters},
     {{"pulse_workers", "", "Worker threads", false}, workers},
     {{"pulse_info", "version=\"" PULSE_VERSION "\"", "Always 1; the label names the version", false}, info},

@@ -1,12 +1,13 @@
 /*
- * outbound: the QoS 1 and 2 messages of one session on their way to its client: those in flight (sent,
- * not finished) first, in the order of their packet ids, then those that wait.
+ * outbound: the QoS 1 and 2 messages of one session on their way to its client: those in flight
+ * (sent, not finished) first, in the order of their packet ids, then those that wait.
  *
  *     head                      inflight                    count
  *      | sent | done | released | ... | waiting | waiting | ... |
  *
- * Packet ids are given out in sequence, so the entry of an id is found by its distance from the first.
- * An entry that is finished out of order stays as `done` until all before it are finished too.
+ * Packet ids are given out in sequence, so the entry of an id is found by its distance from the
+ * first. An entry that is finished out of order stays as `done` until all before it are finished
+ * too.
  *
  * Owns      one reference on each message.
  * Thread    the worker of the session.
@@ -49,17 +50,17 @@ struct outbound_entry {
         uint32_t ids_index;       /* + 1 into the extra list when `many_ids` */
     };
     uint16_t packet_id;
-    uint8_t state; /* enum outbound_state */
-    bool qos_2 : 1;       /* else QoS 1 */
+    uint8_t state;  /* enum outbound_state */
+    bool qos_2 : 1; /* else QoS 1 */
     bool retain : 1;
-    bool shared : 1;      /* came by a shared subscription: another member may have it */
+    bool shared : 1; /* came by a shared subscription: another member may have it */
     bool many_ids : 1;
 };
 
 static_assert(sizeof(struct outbound_entry) == 16, "what a queued message costs beside itself");
 
 struct outbound {
-    struct outbound_entry *ring; /* NULL until first used; a power of two */
+    struct outbound_entry *ring;     /* NULL until first used; a power of two */
     struct subscription_ids **extra; /* of entries with many_ids; NULL: free place */
     uint32_t extra_cap;
     uint32_t cap;
@@ -87,8 +88,8 @@ static inline struct outbound_entry *outbound_at(const struct outbound *out, uin
 }
 
 /*
- * Puts `entry` (waiting, its message's reference is taken) at the end. `ids` (count over 1) go with it,
- * else `entry.subscription_id` counts. On ERR_MEMORY the reference stays with the caller.
+ * Puts `entry` (waiting, its message's reference is taken) at the end. `ids` (count over 1) go with
+ * it, else `entry.subscription_id` counts. On ERR_MEMORY the reference stays with the caller.
  */
 must_check enum err outbound_push(struct outbound *out, struct outbound_entry entry,
                                   const uint32_t *ids, size_t id_count);

@@ -93,7 +93,8 @@ void outbuf_clear(struct outbuf *out, struct out_pool *pool)
 enum err outbuf_grow(struct outbuf *out, struct out_pool *pool, size_t need)
 {
     uint32_t size = (uint32_t)need;
-    bool short_run = out->first == NULL || out->last->message != NULL; /* just a packet's head, perhaps */
+    /* just a packet's head, perhaps */
+    bool short_run = out->first == NULL || out->last->message != NULL;
     if (short_run && need <= OUT_CHUNK_SMALL) {
         size = OUT_CHUNK_SMALL;
     } else if (need <= OUT_CHUNK_LARGE) {

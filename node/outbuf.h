@@ -1,6 +1,6 @@
 /*
- * outbuf: what waits to be written to one connection. Small packets are copied into contiguous chunks,
- * large payloads are referred to.
+ * outbuf: what waits to be written to one connection. Small packets are copied into contiguous
+ * chunks, large payloads are referred to.
  *
  * Owns      its chunks, and one reference on each message that it refers to.
  * Thread    the worker. Chunks come from the worker's pool.
@@ -28,7 +28,7 @@ struct out_chunk {
     struct message *message; /* not NULL: `data` points into its payload */
     const uint8_t *data;     /* what is still to be written */
     uint32_t len;
-    uint32_t room;           /* bytes free behind data + len */
+    uint32_t room; /* bytes free behind data + len */
     uint8_t bytes[];
 };
 
@@ -54,7 +54,8 @@ void outbuf_clear(struct outbuf *out, struct out_pool *pool);
 /* Makes a new last chunk with room for `need` contiguous bytes. */
 must_check enum err outbuf_grow(struct outbuf *out, struct out_pool *pool, size_t need);
 
-/* Gives `need` contiguous bytes to write into, before outbuf_commit; NULL when there is no memory. */
+/* Gives `need` contiguous bytes to write into, before outbuf_commit; NULL when there is no memory.
+ */
 static inline uint8_t *outbuf_reserve(struct outbuf *out, struct out_pool *pool, size_t need)
 {
     if (out->last == NULL || out->last->room < need) {

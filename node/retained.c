@@ -132,8 +132,7 @@ static bool fits(const struct retained *store, const struct message *message,
         return false;
     }
     size_t len = kept_bytes(message);
-    return len <= old_len ||
-           bytes - old_len + len <= store->payload_bytes_max;
+    return len <= old_len || bytes - old_len + len <= store->payload_bytes_max;
 }
 
 static void remove_topic(struct retained *store, struct slice topic)

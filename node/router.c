@@ -1,6 +1,5 @@
 #include "node/router.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "node/delivery.h"
 #include "node/message.h"
@@ -9,15 +8,15 @@
 #include "node/throttle.h"
 
 /*
- * The worker of the publisher finds out who wants a message and posts it once to each other worker that
- * has subscribers, which looks its own up again: its cache knows the topic, and no pointer into the
- * index has to outlive a read section.
+ * The worker of the publisher finds out who wants a message and posts it once to each other worker
+ * that has subscribers, which looks its own up again: its cache knows the topic, and no pointer
+ * into the index has to outlive a read section.
  */
 
 /* What a session that several subscriptions matched will get. */
 struct wanted {
     struct session *session;
-    uint32_t first_id;  /* + 1 into ids; 0: none */
+    uint32_t first_id; /* + 1 into ids; 0: none */
     uint32_t last_id;
     uint32_t id_count;
     uint8_t qos;
@@ -53,7 +52,7 @@ void router_scratch_destroy(struct router_scratch *scratch)
     mem_free(scratch);
 }
 
-/* ---- sessions of this worker ---------------------------------------------------------------------------- */
+/* ---- sessions of this worker ----------------------------------------------------------------- */
 
 static bool is_echo(const struct subscription *sub, const struct message *message)
 {
@@ -173,7 +172,7 @@ static void deliver_here(struct worker *worker, struct message *message, const s
     }
 }
 
-/* ---- receipts ------------------------------------------------------------------------------------------- */
+/* ---- receipts -------------------------------------------------------------------------------- */
 
 static void open_receipt(struct worker *worker, struct mail *mail)
 {
@@ -217,7 +216,7 @@ void router_await(struct worker *worker, struct receipt *receipt, uint64_t sessi
     receipt_done(worker, receipt);
 }
 
-/* ---- other workers -------------------------------------------------------------------------------------- */
+/* ---- other workers --------------------------------------------------------------------------- */
 
 struct delivery_mail {
     struct mail mail;
@@ -241,7 +240,8 @@ static void deliver_to_member(struct worker *worker, struct delivery_mail *mail)
 {
     struct receipt *receipt = mail->receipt;
     struct share_member member = mail->member;
-    while (!give_to_member(worker, mail->message, mail->group, &member, &receipt, receipt != NULL)) {
+    while (
+        !give_to_member(worker, mail->message, mail->group, &member, &receipt, receipt != NULL)) {
         if (!share_group_pick(mail->group, member.session, &member)) {
             metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMBER, 1);
             break;
@@ -297,7 +297,7 @@ static void post(struct worker *worker, unsigned to, struct message *message,
     }
 }
 
-/* ---- shared subscriptions ---------------------------------------------------------------------------------- */
+/* ---- shared subscriptions -------------------------------------------------------------------- */
 
 /* Delivers or posts to `member`. False: its session, which would be here, is gone. */
 static bool give_to_member(struct worker *worker, struct message *message,
@@ -351,7 +351,7 @@ bool router_redispatch(struct worker *worker, struct message *message, struct sh
            give_to_member(worker, message, group, &member, &receipt, false);
 }
 
-/* ---- publishing -------------------------------------------------------------------------------------------- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt)
 {

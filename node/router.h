@@ -17,7 +17,8 @@
 struct message;
 struct router_scratch;
 
-/* Waits for the other workers that a publish was sent to; at zero it goes back to the publisher's. */
+/* Waits for the other workers that a publish was sent to; at zero it goes back to the publisher's.
+ */
 struct receipt {
     struct mail mail;
     _Atomic uint32_t waiting;
@@ -26,26 +27,28 @@ struct receipt {
 };
 
 struct route {
-    bool matched;            /* somebody wants it */
-    struct receipt *receipt; /* not NULL: wait for it before acknowledging; router_await sends it off */
+    bool matched; /* somebody wants it */
+    /* not NULL: wait for it before acknowledging; router_await sends it off */
+    struct receipt *receipt;
 };
 
 struct router_scratch *router_scratch_create(void);
 void router_scratch_destroy(struct router_scratch *scratch);
 
 /*
- * Delivers `message` (borrowed or not) to local sessions and posts it to the other workers that have
- * subscribers. With `wants_receipt` the caller gets one when other workers are involved, and must call
- * router_await.
+ * Delivers `message` (borrowed or not) to local sessions and posts it to the other workers that
+ * have subscribers. With `wants_receipt` the caller gets one when other workers are involved, and
+ * must call router_await.
  */
 struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt);
 
-/* The publisher's acknowledgement `ack_serial` of session `session` waits for `receipt`, which is taken. */
+/* The publisher's acknowledgement `ack_serial` of session `session` waits for `receipt`, which is
+ * taken. */
 void router_await(struct worker *worker, struct receipt *receipt, uint64_t session,
                   uint32_t ack_serial);
 
-/* `message` of shared group `group` goes to another member than `except`; with `connected_only` not to
- * one that is offline. False: there is nobody. */
+/* `message` of shared group `group` goes to another member than `except`; with `connected_only` not
+ * to one that is offline. False: there is nobody. */
 bool router_redispatch(struct worker *worker, struct message *message, struct share_group *group,
                        uint64_t except, bool connected_only);
 

@@ -87,7 +87,7 @@ void session_end(struct session *session)
     session_free(session);
 }
 
-/* ---- connections come and go -------------------------------------------------------------------------- */
+/* ---- connections come and go ----------------------------------------------------------------- */
 
 static void set_connected(struct session *session, bool connected)
 {
@@ -124,8 +124,9 @@ void session_attach(struct session *session, struct conn *conn)
 
 static uint64_t will_due(const struct session *session)
 {
-    return session->will == NULL ? CLOCK_NEVER
-                                 : session->offline_since_ms + (uint64_t)session->will->delay_s * 1000;
+    return session->will == NULL
+               ? CLOCK_NEVER
+               : session->offline_since_ms + (uint64_t)session->will->delay_s * 1000;
 }
 
 static uint64_t expiry_due(const struct session *session)
@@ -171,7 +172,8 @@ void session_detach(struct session *session, bool keep_will)
     wait_offline(session);
 }
 
-/* Messages that the client has not finished in time are sent again, if it finished none meanwhile. */
+/* Messages that the client has not finished in time are sent again, if it finished none meanwhile.
+ */
 static void retransmit(struct session *session)
 {
     struct worker *worker = session->worker;
@@ -202,7 +204,7 @@ static void on_timer(struct timer *timer)
     reclaim_leave();
 }
 
-/* ---- pausing ------------------------------------------------------------------------------------------- */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 void session_pause(struct session *session)
 {
@@ -220,7 +222,7 @@ void session_resume(struct session *session)
     }
 }
 
-/* ---- inbound ------------------------------------------------------------------------------------------- */
+/* ---- inbound --------------------------------------------------------------------------------- */
 
 struct inbound *session_inbound(struct session *session)
 {

@@ -38,24 +38,24 @@ struct session_replay {
 
 struct session {
     struct worker *worker;
-    struct conn *conn;                  /* NULL: offline */
+    struct conn *conn; /* NULL: offline */
     uint64_t handle;
     uint64_t id_hash;                   /* of the client id; never 0 */
     struct subscription *subscriptions; /* linked by next_of_session */
     struct outbound outbound;
-    struct inbound *inbound;            /* NULL until first used */
-    struct will *will;                  /* NULL: none */
-    struct list replays;                /* struct session_replay */
-    struct list replay_link;            /* in worker->replaying while there are any */
-    struct timer timer;                 /* offline: will delay and expiry; online: retransmission */
+    struct inbound *inbound; /* NULL until first used */
+    struct will *will;       /* NULL: none */
+    struct list replays;     /* struct session_replay */
+    struct list replay_link; /* in worker->replaying while there are any */
+    struct timer timer;      /* offline: will delay and expiry; online: retransmission */
     uint64_t offline_since_ms;
-    uint64_t acked_ms;                  /* the last time that the client finished a message */
-    uint32_t expiry_s;                  /* Session Expiry Interval */
+    uint64_t acked_ms; /* the last time that the client finished a message */
+    uint32_t expiry_s; /* Session Expiry Interval */
     uint32_t subscription_count;
-    uint32_t pauses;                    /* reasons not to read from its connection (throttle.h) */
-    uint32_t match_index;               /* router: its place in the scratch list */
+    uint32_t pauses;      /* reasons not to read from its connection (throttle.h) */
+    uint32_t match_index; /* router: its place in the scratch list */
     uint16_t client_id_len;
-    bool queue_warned : 1;              /* said once in the log that the queue is full */
+    bool queue_warned : 1; /* said once in the log that the queue is full */
     char client_id[];
 };
 
@@ -67,7 +67,8 @@ static inline struct slice session_client_id(const struct session *session)
 /* Makes the session of `client_id`, which has none. */
 struct session *session_create(struct worker *worker, struct slice client_id);
 
-/* Ends it: subscriptions, queue, a will that still waits (published). Its connection is gone already. */
+/* Ends it: subscriptions, queue, a will that still waits (published). Its connection is gone
+ * already. */
 void session_end(struct session *session);
 
 /* As session_end at shutdown: nothing is published or passed on. */
@@ -75,8 +76,8 @@ void session_free(struct session *session);
 
 /* The session goes on over `conn`. */
 void session_attach(struct session *session, struct conn *conn);
-/* Its connection is gone; without `keep_will` the will is dropped. Ends a session that does not outlive
- * its connection. */
+/* Its connection is gone; without `keep_will` the will is dropped. Ends a session that does not
+ * outlive its connection. */
 void session_detach(struct session *session, bool keep_will);
 
 /* Inbound state, made at first use. */
@@ -89,7 +90,7 @@ void session_resume(struct session *session);
 /* Acknowledgements owed to the client that are ready now, in order. */
 void session_send_ready_acks(struct session *session);
 
-/* ---- sending outbound messages (session_send.c) ---------------------------------------------------- */
+/* ---- sending outbound messages (session_send.c) ---------------------------------------------- */
 
 /* Sends what the window, the socket and the order allow: redelivery first, then what waits. */
 void session_pump(struct session *session);
@@ -104,11 +105,11 @@ void session_replay(struct session *session, struct subscription *sub, struct sl
 void session_replay_some(struct session *session);
 /* Stops the replay for `sub`, if there is one. */
 void session_replay_cancel(struct session *session, struct subscription *sub);
-/* Shared messages that this session has not finished go to other members. With `ended`, also if nobody
- * is connected; else only to connected ones. */
+/* Shared messages that this session has not finished go to other members. With `ended`, also if
+ * nobody is connected; else only to connected ones. */
 void session_pass_on_shared(struct session *session, bool ended);
 
-/* ---- subscriptions (session_subs.c) ----------------------------------------------------------------- */
+/* ---- subscriptions (session_subs.c) ---------------------------------------------------------- */
 
 /* Adds or replaces; `*existed` says which. `options` has been checked. In a read section. */
 struct subscription *session_subscribe(struct session *session, struct slice filter,

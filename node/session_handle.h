@@ -1,6 +1,6 @@
 /*
- * session_handle: names a session across threads without a pointer. 0 is nobody. A handle is never used
- * again for another session in the life of the process (its generation has 32 bits).
+ * session_handle: names a session across threads without a pointer. 0 is nobody. A handle is never
+ * used again for another session in the life of the process (its generation has 32 bits).
  */
 #ifndef PULSE_NODE_SESSION_HANDLE_H
 #define PULSE_NODE_SESSION_HANDLE_H

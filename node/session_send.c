@@ -1,6 +1,5 @@
 #include "node/session.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "codec/topic.h"
 #include "node/conn.h"
@@ -48,7 +47,7 @@ void session_drop_first_waiting(struct session *session, enum metric why)
     metric_add(&session->worker->metrics, why, 1);
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* Writes the PUBLISH of `entry`, which is the next to be sent and has its packet id. */
 static void send_publish(struct session *session, struct outbound_entry *entry,
@@ -77,7 +76,8 @@ void session_send_waiting(struct session *session, struct encoder *encoder)
     metric_add(&session->worker->metrics, METRIC_QUEUED, -1);
     metric_add(&session->worker->metrics, inflight_gauge(entry), 1);
     if (session->outbound.inflight == 1) {
-        session->acked_ms = worker_now(session->worker); /* before, there was nothing to acknowledge */
+        /* before, there was nothing to acknowledge */
+        session->acked_ms = worker_now(session->worker);
     }
     send_publish(session, entry, encoder, false);
 }
@@ -153,7 +153,7 @@ void session_pump(struct session *session)
     wake_replays(session);
 }
 
-/* ---- the client's acknowledgements --------------------------------------------------------------------- */
+/* ---- the client's acknowledgements ----------------------------------------------------------- */
 
 void session_release_publishers(struct session *session)
 {
@@ -221,7 +221,7 @@ void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t pac
     /* An acknowledgement of nothing is late, after a drop or an expiry: harmless. */
 }
 
-/* ---- retained messages ---------------------------------------------------------------------------------- */
+/* ---- retained messages ----------------------------------------------------------------------- */
 
 void session_replay(struct session *session, struct subscription *sub, struct slice filter)
 {
@@ -259,7 +259,8 @@ static void send_retained(struct session *session, const struct subscription *su
     deliver(&encoder, session, &delivery);
 }
 
-/* Sends up to `budget` messages of `item`; what is left of the budget. 0 also when it is not done yet. */
+/* Sends up to `budget` messages of `item`; what is left of the budget. 0 also when it is not done
+ * yet. */
 static int replay_portion(struct session *session, struct session_replay *item, int budget)
 {
     uint64_t now = worker_now(session->worker);
@@ -296,7 +297,7 @@ void session_replay_some(struct session *session)
     }
 }
 
-/* ---- shared subscriptions ---------------------------------------------------------------------------------- */
+/* ---- shared subscriptions -------------------------------------------------------------------- */
 
 static bool is_shared_match(const struct subscription *sub, struct slice topic, char *buffer)
 {
@@ -304,7 +305,8 @@ static bool is_shared_match(const struct subscription *sub, struct slice topic, 
            topic_matches(slice_of(buffer, sub_index_filter(sub, buffer)), topic);
 }
 
-/* The shared subscription by which a message of `topic` came; `last` is where the one before came from. */
+/* The shared subscription by which a message of `topic` came; `last` is where the one before came
+ * from. */
 static struct subscription *shared_for(struct session *session, struct slice topic, char *buffer,
                                        struct subscription *last)
 {
@@ -323,8 +325,8 @@ static struct subscription *shared_for(struct session *session, struct slice top
 /* QoS 2 that was sent stays with its session, also when that ends [MQTT-4.8.2-4, -5]. */
 static bool may_pass_on(const struct outbound_entry *entry)
 {
-    return entry->shared && (entry->state == OUTBOUND_WAITING ||
-                             (entry->state == OUTBOUND_SENT && !entry->qos_2));
+    return entry->shared &&
+           (entry->state == OUTBOUND_WAITING || (entry->state == OUTBOUND_SENT && !entry->qos_2));
 }
 
 /* Nobody is there to take it: it stays. */
@@ -336,7 +338,8 @@ static void pass_on(struct session *session, struct outbound_entry *entry, bool 
     }
     struct metrics *metrics = &session->worker->metrics;
     metric_add(metrics, METRIC_SHARED_REDISPATCH, 1);
-    metric_add(metrics, entry->state == OUTBOUND_WAITING ? METRIC_QUEUED : METRIC_QOS1_INFLIGHT, -1);
+    metric_add(metrics, entry->state == OUTBOUND_WAITING ? METRIC_QUEUED : METRIC_QOS1_INFLIGHT,
+               -1);
     drop_message(session, entry, OUTBOUND_DONE);
 }
 

@@ -26,8 +26,7 @@ static void unlink_and_free(struct session *session, struct subscription *sub)
     mem_free(sub);
 }
 
-static bool is_on(const struct subscription *sub, const struct session *session,
-                  struct slice share)
+static bool is_on(const struct subscription *sub, const struct session *session, struct slice share)
 {
     return sub->session == session && slice_equal(sub_index_share_name(sub), share);
 }

@@ -73,8 +73,8 @@ void session_table_add(struct session_table *table, unsigned worker, struct sess
     table->slots[slot].session = session;
     table->slots[slot].generation++;
     session->handle = session_handle_make(worker, slot, table->slots[slot].generation);
-    enter(table, (struct session_entry){.hash = hash_id(session_client_id(session)),
-                                        .slot = slot + 1});
+    enter(table,
+          (struct session_entry){.hash = hash_id(session_client_id(session)), .slot = slot + 1});
     table->count++;
 }
 

@@ -29,7 +29,7 @@ struct session_table {
     struct session_slot *slots;
     uint32_t slot_count; /* in use or freed */
     uint32_t slot_cap;
-    uint32_t free_slot;  /* + 1 */
+    uint32_t free_slot;            /* + 1 */
     struct session_entry *entries; /* open-addressed, a power of two */
     uint32_t entry_cap;
     uint32_t count;

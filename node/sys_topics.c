@@ -171,7 +171,7 @@ static const struct value_topic {
     {"messages/inflight",            "", inflight, "QoS 1 and 2 messages that wait for an acknowledgement"},
     {"messages/stored",              "", stored, "Retained messages, and those queued for sessions"},
     {"store/messages/count",         "", stored, "The same, by its newer name"},
-    {"store/messages/bytes",         "", stored_bytes, "Bytes of the retained messages' payloads, and of the messages that sessions hold"},
+    {"store/messages/bytes",         "", stored_bytes, "Bytes of the retained messages: payload, topic and properties, and of the messages that sessions hold"},
     {"retained messages/count",      "", retained, "Retained messages"},
     {"subscriptions/count",          "", subscriptions, "Subscriptions"},
     {"shared_subscriptions/count",   "", subscriptions_shared, "Shared subscriptions"},

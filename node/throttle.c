@@ -7,7 +7,7 @@
 #include "node/session_handle.h"
 #include "node/worker.h"
 
-/* ---- consumers that are behind ---------------------------------------------------------------------------- */
+/* ---- consumers that are behind --------------------------------------------------------------- */
 
 struct throttle_waits {
     uint32_t count;
@@ -104,7 +104,7 @@ void throttle_release(struct conn *consumer)
     mem_free(waits);
 }
 
-/* ---- mailboxes that are full ------------------------------------------------------------------------------- */
+/* ---- mailboxes that are full ----------------------------------------------------------------- */
 
 struct throttle_wait {
     struct list link;
@@ -154,7 +154,8 @@ void throttle_for_worker(struct worker *worker, unsigned to, uint64_t publisher)
     struct worker *target = worker->broker->workers[to];
     atomic_fetch_or(&target->inbox_waiters, (uint64_t)1 << worker->index);
     if (atomic_load(&target->inbox_bytes) < THROTTLE_INBOX_LOW) {
-        say_drained(worker, worker->index, to); /* it was emptied before it could see that we wait */
+        /* it was emptied before it could see that we wait */
+        say_drained(worker, worker->index, to);
     }
 }
 
@@ -175,7 +176,8 @@ void throttle_inbox_drained(struct worker *worker)
 void throttle_forget(struct worker *worker)
 {
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        list_foreach(item, &worker->blocked[i]) {
+        list_foreach(item, &worker->blocked[i])
+        {
             mem_free(list_entry(item, struct throttle_wait, link));
         }
         list_init(&worker->blocked[i]);

@@ -2,9 +2,9 @@
  * throttle: reading from a publisher pauses while a consumer that it feeds is behind
  * (limits.slow_consumer_policy = throttle), or while another worker's mailbox is full.
  *
- * Owns      the notes of who waits for whom. A publisher is named by its session handle and may be gone
- *           when it is to be resumed.
- * Thread    the worker of the consumer; publishers on other workers are told by mail.
+ * Owns      the notes of who waits for whom. A publisher is named by its session handle and may be
+ * gone when it is to be resumed. Thread    the worker of the consumer; publishers on other workers
+ * are told by mail.
  */
 #ifndef PULSE_NODE_THROTTLE_H
 #define PULSE_NODE_THROTTLE_H
@@ -19,8 +19,8 @@ struct worker;
 #define THROTTLE_INBOX_HIGH (8u << 20)
 #define THROTTLE_INBOX_LOW (2u << 20)
 
-/* `publisher` (a session handle, 0 for nobody) waits until `consumer` has caught up. False: nobody can
- * wait (the node itself, or the consumer's own publishes). */
+/* `publisher` (a session handle, 0 for nobody) waits until `consumer` has caught up. False: nobody
+ * can wait (the node itself, or the consumer's own publishes). */
 bool throttle_publisher(struct conn *consumer, uint64_t publisher);
 /* The consumer has caught up, or is gone: whoever waited for it goes on. */
 void throttle_release(struct conn *consumer);

@@ -85,7 +85,8 @@ static void set_clock(struct timers *timers)
     }
     uint64_t now = uv_now(timers->clock.loop);
     uint64_t due = timers->heap[0]->deadline_ms;
-    /* At least 1: a clock set to 0 inside its own callback rings again before anything else has its turn. */
+    /* At least 1: a clock set to 0 inside its own callback rings again before anything else has its
+     * turn. */
     uint64_t wait = due > now ? due - now + TIMER_SLACK_MS : 1;
     uv_timer_start(&timers->clock, on_clock, wait, 0);
 }

@@ -1,10 +1,11 @@
 /*
- * timer: deadlines of one worker: a heap of intrusive timers under one uv_timer, which is armed for the
- * earliest only. Nothing armed: no wake-ups.
+ * timer: deadlines of one worker: a heap of intrusive timers under one uv_timer, which is armed for
+ * the earliest only. Nothing armed: no wake-ups.
  *
  * Owns      the heap. A timer belongs to the object that it is part of.
  * Thread    the worker.
- * Errors    none. Deadlines are met late by up to TIMER_SLACK_MS, so that neighbours share a wake-up.
+ * Errors    none. Deadlines are met late by up to TIMER_SLACK_MS, so that neighbours share a
+ * wake-up.
  */
 #ifndef PULSE_NODE_TIMER_H
 #define PULSE_NODE_TIMER_H
@@ -31,7 +32,8 @@ void timers_init(struct timers *timers, uv_loop_t *loop);
 /* Closes the clock's handle and frees the heap; timers still armed are forgotten. */
 void timers_fini(struct timers *timers);
 
-/* Arms `timer` for `deadline_ms` (monotonic, as uv_now), or moves it there. `fire` runs once, unarmed. */
+/* Arms `timer` for `deadline_ms` (monotonic, as uv_now), or moves it there. `fire` runs once,
+ * unarmed. */
 void timer_arm(struct timers *timers, struct timer *timer, uint64_t deadline_ms);
 /* Harmless when it is not armed. */
 void timer_disarm(struct timers *timers, struct timer *timer);

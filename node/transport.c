@@ -1,6 +1,8 @@
 #include "node/transport.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,8 +11,8 @@
 #include "node/conn.h"
 #include "node/worker.h"
 
-/* One write takes at most this much. What libuv writes later comes in smaller portions, so that progress
- * is seen and memory comes back in between. */
+/* One write takes at most this much. What libuv writes later comes in smaller portions, so that
+ * progress is seen and memory comes back in between. */
 #define WRITE_BUFS_MAX 64
 #define WRITE_BYTES_MAX 262144
 #define WRITE_LATER_BYTES_MAX 65536
@@ -83,6 +85,17 @@ void transport_read_stop(struct conn *conn)
     }
 }
 
+uint32_t transport_unsent(struct conn *conn)
+{
+    uv_os_fd_t fd;
+    int in_kernel = 0;
+    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0) {
+        (void)ioctl(fd, SIOCOUTQ, &in_kernel); /* 0 then: only what libuv holds counts */
+    }
+    return (uint32_t)uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) +
+           (uint32_t)in_kernel;
+}
+
 static void written(struct conn *conn, size_t len)
 {
     metric_add(&conn->worker->metrics, METRIC_BYTES_OUT, (int64_t)len);
@@ -141,7 +154,9 @@ static void write_later(struct conn *conn)
         conn->writing = false;
         mem_free(write);
         failed(conn);
+        return;
     }
+    conn->stalled_bytes = transport_unsent(conn);
     conn_arm_timer(conn);
 }
 

@@ -1,6 +1,6 @@
 /*
- * transport: the socket under a connection: libuv's TCP handle, reading and writing. What carries MQTT
- * differently (TLS, WebSocket) sits here, between the socket and conn_input / conn->out.
+ * transport: the socket under a connection: libuv's TCP handle, reading and writing. What carries
+ * MQTT differently (TLS, WebSocket) sits here, between the socket and conn_input / conn->out.
  *
  * Owns      the handle in struct conn.
  * Thread    the worker.
@@ -22,6 +22,8 @@ void transport_read_start(struct conn *conn);
 void transport_read_stop(struct conn *conn);
 /* Writes what `conn->out` holds, as far as the socket takes it; the rest follows by itself. */
 void transport_flush(struct conn *conn);
+/* Bytes that the peer has not acknowledged, in libuv's queue and the kernel's. */
+uint32_t transport_unsent(struct conn *conn);
 /* Says to the peer that nothing more comes. */
 void transport_shutdown(struct conn *conn);
 /* Closes; `conn` is freed when libuv lets go of the handle. */

@@ -1,11 +1,11 @@
 /*
- * trie: a tree of topic levels that many threads read without locks: the shape under the subscription
- * index and the retained store.
+ * trie: a tree of topic levels that many threads read without locks: the shape under the
+ * subscription index and the retained store.
  *
  * Owns      its nodes. A user of the trie embeds struct trie_node first in a node of its own.
- * Thread    reading: inside a read section (base/reclaim.h). Changing: one at a time, under the user's
- *           mutex. What a change takes away is retired, never freed at once.
- * Errors    none: the caller has checked its own limits before it inserts.
+ * Thread    reading: inside a read section (base/reclaim.h). Changing: one at a time, under the
+ * user's mutex. What a change takes away is retired, never freed at once. Errors    none: the
+ * caller has checked its own limits before it inserts.
  */
 #ifndef PULSE_NODE_TRIE_H
 #define PULSE_NODE_TRIE_H
@@ -42,10 +42,11 @@ struct trie {
     size_t nodes;     /* without the root; under the user's mutex */
 };
 
-/* `node_size` is the size of the user's node, a multiple of 8 below 2048, whose first member is a struct
- * trie_node. */
+/* `node_size` is the size of the user's node, a multiple of 8 below 2048, whose first member is a
+ * struct trie_node. */
 void trie_init(struct trie *trie, size_t node_size);
-/* No reader may be left; frees at once. `fini_node` (NULL allowed) is called for each node before. */
+/* No reader may be left; frees at once. `fini_node` (NULL allowed) is called for each node before.
+ */
 void trie_fini(struct trie *trie, void (*fini_node)(struct trie_node *node));
 
 static inline struct slice trie_level(const struct trie_node *node)
@@ -65,8 +66,8 @@ struct trie_node *trie_child_hashed(const struct trie_node *node, struct slice l
                                     uint32_t hash);
 struct trie_node *trie_find(struct trie *trie, struct slice path);
 
-/* The children that `node` has at this moment, one after another; NULL at the end. One that is there all
- * the time is seen exactly once. */
+/* The children that `node` has at this moment, one after another; NULL at the end. One that is
+ * there all the time is seen exactly once. */
 struct trie_cursor {
     uintptr_t children;
     uint32_t next;
@@ -80,8 +81,8 @@ struct trie_node *trie_insert(struct trie *trie, struct slice path);
  * True when at least one node went. Their memory is retired. */
 bool trie_prune(struct trie *trie, struct trie_node *node,
                 bool (*is_empty)(const struct trie_node *node));
-/* The two halves of trie_prune, for who has to tell its caches in between: trie_detach gives the highest
- * node that went, or NULL; trie_retire takes those from `node` up to `top`. */
+/* The two halves of trie_prune, for who has to tell its caches in between: trie_detach gives the
+ * highest node that went, or NULL; trie_retire takes those from `node` up to `top`. */
 struct trie_node *trie_detach(struct trie *trie, struct trie_node *node,
                               bool (*is_empty)(const struct trie_node *node));
 void trie_retire(struct trie_node *node, struct trie_node *top);

@@ -17,7 +17,7 @@ struct session;
 struct will {
     struct message *message; /* expires_at_ms counts from its publication */
     uint32_t delay_s;
-    uint32_t expiry_s;       /* Message Expiry Interval; 0 with has_expiry false */
+    uint32_t expiry_s; /* Message Expiry Interval; 0 with has_expiry false */
     bool has_expiry;
 };
 

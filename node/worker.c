@@ -10,7 +10,7 @@
 #include "node/throttle.h"
 #include "node/transport.h"
 
-/* ---- mail ---------------------------------------------------------------------------------------- */
+/* ---- mail ------------------------------------------------------------------------------------ */
 
 void worker_post(struct worker *to, struct mail *mail)
 {
@@ -52,7 +52,7 @@ static void on_wake(uv_async_t *async)
     reclaim_leave();
 }
 
-/* ---- the end of an iteration ------------------------------------------------------------------------ */
+/* ---- the end of an iteration ----------------------------------------------------------------- */
 
 static void write_dirty(struct worker *worker)
 {
@@ -73,7 +73,8 @@ static void finish_closing(struct worker *worker)
     }
 }
 
-/* Here, and not where the reason to wait ends: a client that goes on may set others free, and so on. */
+/* Here, and not where the reason to wait ends: a client that goes on may set others free, and so
+ * on. */
 static void go_on_reading(struct worker *worker)
 {
     while (!list_empty(&worker->resumed)) {
@@ -101,6 +102,17 @@ void worker_flush(struct worker *worker)
     }
 }
 
+#define WARN_INTERVAL_MS 10000
+
+void worker_warn_limit(struct worker *worker, const char *what)
+{
+    uint64_t now = worker_now(worker);
+    if (worker->warned_ms == 0 || now - worker->warned_ms >= WARN_INTERVAL_MS) {
+        worker->warned_ms = now;
+        log_warning(LOG_MAIN, what, log_uint("worker", worker->index));
+    }
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     worker_flush(container_of(prepare, struct worker, prepare));
@@ -110,7 +122,8 @@ static void on_spin(uv_idle_t *idle)
 {
     struct worker *worker = container_of(idle, struct worker, spin);
     reclaim_enter();
-    list_foreach(item, &worker->replaying) {
+    list_foreach(item, &worker->replaying)
+    {
         session_replay_some(list_entry(item, struct session, replay_link));
     }
     reclaim_leave();
@@ -126,7 +139,7 @@ void worker_spin(struct worker *worker)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct worker *worker_create(struct broker *broker, unsigned index)
 {
@@ -175,7 +188,7 @@ void worker_join(struct worker *worker)
     uv_thread_join(&worker->thread);
 }
 
-/* ---- stopping: no new clients, a last word to each, a last chance to write -------------------------- */
+/* ---- stopping: no new clients, a last word to each, a last chance to write ------------------- */
 
 static void end_if_drained(struct worker *worker)
 {
@@ -197,7 +210,8 @@ static void open_stop(struct worker *worker, struct mail *mail)
     timer_arm(&worker->timers, &worker->drain_alarm,
               worker_now(worker) + worker->config->server_shutdown_drain_timeout_ms);
     listener_stop(worker);
-    list_foreach(item, &worker->conns) {
+    list_foreach(item, &worker->conns)
+    {
         struct conn *conn = list_entry(item, struct conn, of_worker);
         conn->keep_will = false;
         conn_close(conn, METRIC_CLOSED_SHUTDOWN, MQTT_REASON_SERVER_SHUTTING_DOWN, true);
@@ -232,7 +246,8 @@ static void free_sessions(struct worker *worker)
 void worker_destroy(struct worker *worker)
 {
     listener_stop(worker);
-    list_foreach(item, &worker->conns) {
+    list_foreach(item, &worker->conns)
+    {
         transport_close(list_entry(item, struct conn, of_worker));
     }
     free_sessions(worker);

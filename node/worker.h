@@ -4,8 +4,9 @@
  * Owns      all of that. Other threads reach it through worker_post only.
  * Thread    its own; functions that any thread may call say so.
  *
- * One loop iteration: timers, then events (sockets, mail), then worker_flush in the prepare callback:
- * finish what is closing, hand mail to other workers, write dirty connections.
+ * One loop iteration: timers, then worker_flush in the prepare callback (write dirty connections,
+ * read again from publishers that may go on, finish what is closing, hand mail to other workers),
+ * then events.
  */
 #ifndef PULSE_NODE_WORKER_H
 #define PULSE_NODE_WORKER_H
@@ -51,32 +52,33 @@ struct worker {
     uv_idle_t spin; /* runs while `replaying` holds something: the loop must not sleep */
     uv_poll_t listener;
     int listener_fd;
-    int spare_fd;                    /* given up when there are no more, to be able to say no */
+    int spare_fd; /* given up when there are no more, to be able to say no */
     bool listening;
     struct timers timers;
 
     struct mailbox mailbox;
-    _Atomic size_t inbox_bytes;      /* of messages in the mailbox: flow control between workers */
-    _Atomic uint64_t inbox_waiters;  /* bit n: worker n has publishers that wait for room */
+    _Atomic size_t inbox_bytes;     /* of messages in the mailbox: flow control between workers */
+    _Atomic uint64_t inbox_waiters; /* bit n: worker n has publishers that wait for room */
     struct letter_batch outbox[WORKERS_MAX]; /* mail gathered in this iteration */
-    uint64_t outbox_dirty;           /* bit n: outbox[n] is not empty */
+    uint64_t outbox_dirty;                   /* bit n: outbox[n] is not empty */
     struct list blocked[WORKERS_MAX]; /* publishers (struct throttle_wait) waiting for worker n */
 
     struct session_table sessions;
-    struct list conns;               /* all, by conn.of_worker */
-    struct list dirty;               /* conn.dirty_link: output to write */
-    struct list closing;             /* conn.pending_link: to be finished in worker_flush */
-    struct list resumed;             /* conn.pending_link: may be read from again */
-    struct list replaying;           /* session.replay_link: retained messages to send */
+    struct list conns;     /* all, by conn.of_worker */
+    struct list dirty;     /* conn.dirty_link: output to write */
+    struct list closing;   /* conn.pending_link: to be finished in worker_flush */
+    struct list resumed;   /* conn.pending_link: may be read from again */
+    struct list replaying; /* session.replay_link: retained messages to send */
     struct out_pool pool;
-    struct message_pool messages;    /* free blocks */
+    struct message_pool messages; /* free blocks */
     struct match_cache *matches;
     struct router_scratch *scratch;
-    uint8_t *read_buffer;            /* WORKER_READ_BUFFER bytes, shared by all connections */
-    uint8_t *form_buffers;           /* 4 * WORKER_FORM_BUFFER bytes */
-    uint32_t publishes;              /* received, for sampling the latency */
+    uint8_t *read_buffer;  /* WORKER_READ_BUFFER bytes, shared by all connections */
+    uint8_t *form_buffers; /* 4 * WORKER_FORM_BUFFER bytes */
+    uint32_t publishes;    /* received, for sampling the latency */
+    uint64_t warned_ms;    /* when worker_warn_limit logged last */
     bool stopping;
-    struct timer drain_alarm;        /* armed while stopping: the end of patience */
+    struct timer drain_alarm; /* armed while stopping: the end of patience */
 };
 
 struct worker *worker_create(struct broker *broker, unsigned index);
@@ -110,6 +112,10 @@ static inline uint8_t *worker_form_buffer(const struct worker *worker, bool v5, 
 
 /* Writes out, sends mail, finishes what closes. Called by the loop. */
 void worker_flush(struct worker *worker);
+
+/* Logs that a limit was reached; once in ten seconds, whatever the limit, so that the log stays
+ * readable. */
+void worker_warn_limit(struct worker *worker, const char *what);
 
 /* The loop does not sleep while there is replaying to do. */
 void worker_spin(struct worker *worker);

@@ -21,7 +21,7 @@ enum { QUEUE_BYTES_MAX = 2 * 1024 * 1024, RSS_MAX = 24 * 1024 * 1024 };
 static void assert_queue_bounded(const struct broker *broker, long rss_before)
 {
     double bytes = metric_value(queue_bytes);
-    if (bytes > QUEUE_BYTES_MAX) {
+    if (bytes > (double)QUEUE_BYTES_MAX) {
         test_fail("sessions hold %g bytes", bytes);
     }
     assert_true(broker_rss_bytes(broker) - rss_before < RSS_MAX); /* 0 - 0 with a sanitizer */

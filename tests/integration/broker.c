@@ -38,21 +38,32 @@ static struct sockaddr_in loopback(uint16_t port)
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-/* A port that was free a moment ago. */
-static uint16_t free_port(void)
+static bool is_free(uint16_t port)
 {
-    struct sockaddr_in address = loopback(0);
-    socklen_t len = sizeof(address);
+    struct sockaddr_in address = loopback(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    uint16_t port = 0;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
-        port = ntohs(address.sin_port);
-    }
+    bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     if (fd >= 0) {
         close(fd);
     }
-    return port;
+    return is;
+}
+
+/*
+ * A port that was free a moment ago, and never the same twice. Below those that the kernel gives to
+ * clients, and each test program begins elsewhere: several run at a time.
+ */
+static uint16_t free_port(void)
+{
+    enum { FIRST = 10000, COUNT = 20000 };
+    static unsigned next;
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint16_t port = (uint16_t)(FIRST + ((unsigned)getpid() * 97 + next++) % COUNT);
+        if (is_free(port)) {
+            return port;
+        }
+    }
+    return 0;
 }
 
 static long now_ms(void)

@@ -244,6 +244,18 @@ static void limits_of_a_connection_do_not_outlive_it(void **state)
     expect_publish(c, "s-limits/t", "two");
 }
 
+/* 3.7.2.1: "not an error during recovery". The PUBCOMP was lost with the connection. */
+static void a_repeated_pubrel_after_a_reconnect_succeeds(void **state)
+{
+    (void)state;
+    struct client *c = connect_keeping("repeats-pubrel");
+    publish(c, "redelivery/pubrel", "x", 2);
+    client_drop(c);
+    c = connect_keeping("repeats-pubrel");
+    send_ack(c, PKT_PUBREL, 1, RC_SUCCESS);
+    expect_ack(c, PKT_PUBCOMP, 1, RC_SUCCESS);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -260,6 +272,7 @@ int main(int argc, char **argv)
         TEST(the_wait_in_the_queue_is_taken_off_the_message_expiry),
         TEST(new_messages_do_not_get_ids_that_are_still_in_flight),
         TEST(limits_of_a_connection_do_not_outlive_it),
+        TEST(a_repeated_pubrel_after_a_reconnect_succeeds),
     };
     return RUN_SUITE("redelivery", tests, NULL);
 }
