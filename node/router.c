@@ -218,17 +218,26 @@ void router_await(struct worker *worker, struct receipt *receipt, uint64_t sessi
 
 /* ---- other workers --------------------------------------------------------------------------- */
 
-struct delivery_mail {
-    struct mail mail;
+/* One message to another worker. */
+struct parcel {
     struct message *message;
     struct receipt *receipt;   /* NULL: nobody waits */
     struct share_group *group; /* not NULL: held; for `member` alone */
     struct share_member member;
 };
 
-static size_t mail_bytes(const struct delivery_mail *mail)
+/* What one iteration has for one worker goes in few mails, so that a message costs little. */
+#define PARCELS_MAX 32
+
+struct delivery_mail {
+    struct mail mail;
+    uint32_t count;
+    struct parcel parcels[PARCELS_MAX];
+};
+
+static size_t parcel_bytes(const struct parcel *parcel)
 {
-    return sizeof(*mail) + message_bytes(mail->message);
+    return sizeof(*parcel) + message_bytes(parcel->message);
 }
 
 static bool give_to_member(struct worker *worker, struct message *message,
@@ -236,33 +245,54 @@ static bool give_to_member(struct worker *worker, struct message *message,
                            struct receipt **receipt, bool wants_receipt);
 
 /* The member that was picked is gone meanwhile: another one, while there is any. */
-static void deliver_to_member(struct worker *worker, struct delivery_mail *mail)
+static void deliver_to_member(struct worker *worker, const struct parcel *parcel)
 {
-    struct receipt *receipt = mail->receipt;
-    struct share_member member = mail->member;
-    while (
-        !give_to_member(worker, mail->message, mail->group, &member, &receipt, receipt != NULL)) {
-        if (!share_group_pick(mail->group, member.session, &member)) {
+    struct receipt *receipt = parcel->receipt;
+    struct share_member member = parcel->member;
+    while (!give_to_member(worker, parcel->message, parcel->group, &member, &receipt,
+                           receipt != NULL)) {
+        if (!share_group_pick(parcel->group, member.session, &member)) {
             metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMBER, 1);
             break;
         }
     }
-    share_group_drop(mail->group);
+    share_group_drop(parcel->group);
+}
+
+static void open_parcel(struct worker *worker, const struct parcel *parcel)
+{
+    atomic_fetch_sub_explicit(&worker->inbox_bytes, parcel_bytes(parcel), memory_order_relaxed);
+    if (parcel->group != NULL) {
+        deliver_to_member(worker, parcel);
+    } else {
+        deliver_here(worker, parcel->message,
+                     match_topic(worker->matches, message_topic(parcel->message)));
+    }
+    receipt_done(worker, parcel->receipt);
+    message_unref(parcel->message);
 }
 
 static void open_delivery(struct worker *worker, struct mail *letter)
 {
     struct delivery_mail *mail = container_of(letter, struct delivery_mail, mail);
-    atomic_fetch_sub_explicit(&worker->inbox_bytes, mail_bytes(mail), memory_order_relaxed);
-    if (mail->group != NULL) {
-        deliver_to_member(worker, mail);
-    } else {
-        deliver_here(worker, mail->message,
-                     match_topic(worker->matches, message_topic(mail->message)));
+    for (uint32_t i = 0; i < mail->count; i++) {
+        open_parcel(worker, &mail->parcels[i]);
     }
-    receipt_done(worker, mail->receipt);
-    message_unref(mail->message);
     mem_free(mail);
+}
+
+/* A free place in the mail that goes to worker `to` at the end of this iteration. */
+static struct parcel *next_parcel(struct worker *worker, unsigned to)
+{
+    struct delivery_mail *mail = worker->outgoing[to];
+    if (mail == NULL || mail->count == PARCELS_MAX) {
+        mail = mem_resize(NULL, sizeof(*mail)); /* not zeroed: most of it is not used */
+        mail->mail.open = open_delivery;
+        mail->count = 0;
+        worker->outgoing[to] = mail;
+        worker_send(worker, to, &mail->mail);
+    }
+    return &mail->parcels[mail->count++];
 }
 
 /* Posts `message` to worker `to`. */
@@ -275,23 +305,21 @@ static void post(struct worker *worker, unsigned to, struct message *message,
         metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMORY, 1);
         return;
     }
-    struct delivery_mail *mail = mem_alloc(sizeof(*mail));
-    mail->mail.open = open_delivery;
-    mail->message = kept;
+    struct parcel *parcel = next_parcel(worker, to);
+    *parcel = (struct parcel){.message = kept};
     if (group != NULL) {
         share_group_hold(group);
-        mail->group = group;
-        mail->member = *member;
+        parcel->group = group;
+        parcel->member = *member;
     }
     if (wants_receipt) {
         *receipt = *receipt != NULL ? *receipt : receipt_create();
         atomic_fetch_add_explicit(&(*receipt)->waiting, 1, memory_order_relaxed);
-        mail->receipt = *receipt;
+        parcel->receipt = *receipt;
     }
-    size_t bytes = mail_bytes(mail);
+    size_t bytes = parcel_bytes(parcel);
     struct worker *target = worker->broker->workers[to];
     size_t queued = atomic_fetch_add_explicit(&target->inbox_bytes, bytes, memory_order_relaxed);
-    worker_send(worker, to, &mail->mail);
     if (queued + bytes > THROTTLE_INBOX_HIGH) {
         throttle_for_worker(worker, to, message->publisher);
     }

@@ -31,6 +31,7 @@ static void send_outboxes(struct worker *worker)
         unsigned to = (unsigned)__builtin_ctzll(worker->outbox_dirty);
         worker->outbox_dirty &= worker->outbox_dirty - 1;
         struct worker *target = worker->broker->workers[to];
+        worker->outgoing[to] = NULL; /* it is the target's from now on */
         if (mailbox_push_batch(&target->mailbox, &worker->outbox[to])) {
             uv_async_send(&target->wake);
         }

@@ -30,6 +30,7 @@
 #define WORKER_FORM_BUFFER 12288
 
 struct conn;
+struct delivery_mail;
 struct match_cache;
 struct router_scratch;
 
@@ -60,7 +61,9 @@ struct worker {
     _Atomic size_t inbox_bytes;     /* of messages in the mailbox: flow control between workers */
     _Atomic uint64_t inbox_waiters; /* bit n: worker n has publishers that wait for room */
     struct letter_batch outbox[WORKERS_MAX]; /* mail gathered in this iteration */
-    uint64_t outbox_dirty;                   /* bit n: outbox[n] is not empty */
+    struct delivery_mail
+        *outgoing[WORKERS_MAX];       /* in outbox[n], may take more (router.c); or NULL */
+    uint64_t outbox_dirty;            /* bit n: outbox[n] is not empty */
     struct list blocked[WORKERS_MAX]; /* publishers (struct throttle_wait) waiting for worker n */
 
     struct session_table sessions;
