@@ -56,6 +56,15 @@ void *mem_resize(void *block, size_t size)
     return or_abort(realloc(block, size), size);
 }
 
+void *mem_grow(void *items, uint32_t count, uint32_t *cap, size_t size)
+{
+    if (count < *cap) {
+        return items;
+    }
+    *cap = *cap > 0 ? *cap * 2 : 16;
+    return mem_resize(items, *cap * size);
+}
+
 void mem_free(void *block)
 {
     free(block);

@@ -12,6 +12,7 @@
 #define PULSE_BASE_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Gives `size` zeroed bytes; aborts when there are none. End with mem_free. */
 void *mem_alloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
@@ -31,6 +32,13 @@ void *mem_try_resize(void *block, size_t size) __attribute__((alloc_size(2)));
 
 /* As mem_try_resize, but aborts when there is no memory. */
 void *mem_resize(void *block, size_t size) __attribute__((alloc_size(2), returns_nonnull));
+
+/*
+ * Makes room for one more item of `size` bytes in the array `items` of `count` items: gives
+ * `items`, or where it is now, with `*cap` doubled. Aborts when there is no memory. NULL and 0 are
+ * an empty array.
+ */
+void *mem_grow(void *items, uint32_t count, uint32_t *cap, size_t size);
 
 /* Takes `block`. NULL is allowed. */
 void mem_free(void *block);

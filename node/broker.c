@@ -167,8 +167,6 @@ static void open_publish(struct worker *worker, struct mail *mail)
         message_borrow(slice_of(own->bytes, own->topic_len), slice_of(NULL, 0),
                        slice_of(own->bytes + own->topic_len, own->payload_len));
     message.retain = true;
-    enum err err = retained_set(worker->broker->retained, &message);
-    ASSERT(err == ERR_OK || err == ERR_MEMORY); /* $SYS has no limit */
     (void)router_publish(worker, &message, false);
     message_release(&message);
     mem_free(own);

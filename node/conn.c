@@ -237,14 +237,9 @@ void conn_violation(struct conn *conn, enum mqtt_reason reason, const char *what
 }
 
 /* The word between the quotes of a METRIC_CLOSED_...'s label. */
-static struct slice close_cause(unsigned metric)
+static struct slice close_cause(enum metric metric)
 {
-    static const char *const labels[] = {
-#define X(id, kind, name, label, help) [METRIC_##id] = label,
-#include "node/metrics.def"
-#undef X
-    };
-    const char *quote = strchr(labels[metric], '"');
+    const char *quote = strchr(metric_info(metric)->labels, '"');
     return quote == NULL ? slice_of(NULL, 0) : slice_of(quote + 1, strlen(quote) - 2);
 }
 
@@ -257,7 +252,7 @@ static bool peer_is_gone(const struct conn *conn)
 static void say_goodbye(struct conn *conn)
 {
     struct slice id = session_client_id(conn->session);
-    struct slice cause = close_cause(conn->close_metric);
+    struct slice cause = close_cause((enum metric)conn->close_metric);
     if (peer_is_gone(conn)) { /* no packet said why */
         log_info(LOG_CONN, "client disconnected", log_slice("client_id", id),
                  log_slice("cause", cause));

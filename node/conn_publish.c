@@ -1,11 +1,9 @@
 #include "node/conn.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "codec/topic.h"
 #include "node/alias.h"
 #include "node/message.h"
-#include "node/retained.h"
 #include "node/router.h"
 #include "node/session.h"
 #include "node/worker.h"
@@ -17,8 +15,6 @@
 /* A payload of at least this size is kept in the buffer it was received in, if that holds nothing
  * else. */
 #define ADOPT_MIN 8192
-/* Retained messages looked at for expired ones when there is no room for a new one. */
-#define EXPIRE_BUDGET 4096
 
 static void count_in(struct conn *conn, uint8_t qos)
 {
@@ -109,23 +105,6 @@ static bool may_adopt(const struct conn *conn, const struct mqtt_publish *publis
            end == conn->partial + conn->partial_len && publish->payload.data > conn->partial;
 }
 
-static void retain(struct conn *conn, struct message *message)
-{
-    struct worker *worker = conn->worker;
-    struct retained *store = worker->broker->retained;
-    enum err err = retained_set(store, message);
-    if (err == ERR_FULL) {
-        size_t gone = retained_expire(store, worker_now(worker), EXPIRE_BUDGET);
-        metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_EXPIRED, (int64_t)gone);
-        err = gone > 0 ? retained_set(store, message) : err;
-    }
-    if (err != ERR_OK) {
-        metric_add(&conn->worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
-        log_debug(LOG_RETAINED, "message not retained: limit reached",
-                  log_slice("topic", message_topic(message)));
-    }
-}
-
 static struct route route_message(struct conn *conn, const struct mqtt_publish *publish,
                                   struct slice props)
 {
@@ -141,10 +120,6 @@ static struct route route_message(struct conn *conn, const struct mqtt_publish *
     bool adopt = may_adopt(conn, publish);
     if (adopt) {
         message_offer_buffer(&message, conn->partial);
-    }
-    if (publish->retain) {
-        /* first: a subscriber that comes now must see it one way or the other */
-        retain(conn, &message);
     }
     struct route route = router_publish(worker, &message, publish->qos > 0);
     if (message_release(&message)) {

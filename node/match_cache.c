@@ -73,16 +73,8 @@ void match_cache_destroy(struct match_cache *cache)
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
-/* Makes room for one more item of `size` bytes in `items`. All three arrays are bounded: levels and
- * steps by the depth of the tree, found nodes by their number in the tree. */
-static void *grown(void *items, uint32_t count, uint32_t *cap, size_t size)
-{
-    if (count < *cap) {
-        return items;
-    }
-    *cap = *cap == 0 ? 16 : *cap * 2;
-    return mem_resize(items, *cap * size);
-}
+/* The arrays are bounded: levels and steps by the depth of the tree, found nodes by their number.
+ */
 
 /* Level number `i` of the topic, where all before it have been asked for; NULL: it has no more. */
 static const struct level *level_at(struct match_cache *cache, uint32_t i)
@@ -93,7 +85,7 @@ static const struct level *level_at(struct match_cache *cache, uint32_t i)
     if (cache->levels_done) {
         return NULL;
     }
-    cache->levels = grown(cache->levels, i, &cache->level_cap, sizeof(struct level));
+    cache->levels = mem_grow(cache->levels, i, &cache->level_cap, sizeof(struct level));
     struct slice text = topic_next_level(&cache->rest, &cache->levels_done);
     cache->levels[i] = (struct level){.text = text, .hash = trie_hash(text)};
     cache->level_count++;
@@ -105,7 +97,7 @@ static void step_to(struct match_cache *cache, struct trie_node *node, uint32_t 
     if (node == NULL) {
         return;
     }
-    cache->steps = grown(cache->steps, cache->step_count, &cache->step_cap, sizeof(struct step));
+    cache->steps = mem_grow(cache->steps, cache->step_count, &cache->step_cap, sizeof(struct step));
     cache->steps[cache->step_count++] = (struct step){.node = node, .depth = depth};
 }
 
@@ -121,7 +113,7 @@ static void found_node(struct match_cache *cache, struct trie_node *trie_node)
         return;
     }
     struct match *found = &cache->found;
-    found->nodes = grown(found->nodes, found->count, &cache->found_cap, sizeof(node));
+    found->nodes = mem_grow(found->nodes, found->count, &cache->found_cap, sizeof(node));
     found->nodes[found->count++] = node;
     found->workers |= workers;
     found->shared |= shared;

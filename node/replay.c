@@ -46,16 +46,6 @@ struct walk {
     uint32_t slot_cap;
 };
 
-/* Makes room for one more item of `size` bytes in `items`. */
-static void *grown(void *items, uint32_t count, uint32_t *cap, size_t size)
-{
-    if (count < *cap) {
-        return items;
-    }
-    *cap = *cap == 0 ? 16 : *cap * 2;
-    return mem_resize(items, *cap * size);
-}
-
 static bool is_level(struct slice level, char wildcard)
 {
     return level.len == 1 && level.data[0] == wildcard;
@@ -78,7 +68,7 @@ static bool step_to(struct walk *walk, const struct trie_node *node, size_t dept
         return false;
     }
     walk->visits++;
-    walk->steps = grown(walk->steps, walk->step_count, &walk->step_cap, sizeof(struct step));
+    walk->steps = mem_grow(walk->steps, walk->step_count, &walk->step_cap, sizeof(struct step));
     walk->steps[walk->step_count++] = (struct step){.node = node, .depth = depth};
     return true;
 }
@@ -104,7 +94,7 @@ static void collect(struct walk *walk, const struct trie_node *node)
     const struct retained_node *own = container_of(node, const struct retained_node, trie);
     struct retained_entry *entry = atomic_load_explicit(&own->entry, memory_order_acquire);
     if (entry != NULL) {
-        walk->slots = grown(walk->slots, walk->slot_count, &walk->slot_cap, sizeof(uint32_t));
+        walk->slots = mem_grow(walk->slots, walk->slot_count, &walk->slot_cap, sizeof(uint32_t));
         walk->slots[walk->slot_count++] = entry->slot;
     }
 }

@@ -1,8 +1,10 @@
 #include "node/router.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "node/delivery.h"
 #include "node/message.h"
+#include "node/retained.h"
 #include "node/session.h"
 #include "node/session_handle.h"
 #include "node/throttle.h"
@@ -76,22 +78,13 @@ static void deliver_list(struct encoder *encoder, const struct sub_list *list)
     }
 }
 
-/* Makes room for one more item in an array of the scratch. */
-static void *grown(void *items, uint32_t count, uint32_t *cap, size_t size)
-{
-    if (count < *cap) {
-        return items;
-    }
-    *cap = *cap > 0 ? *cap * 2 : 64;
-    return mem_resize(items, *cap * size);
-}
-
 static void want_id(struct router_scratch *scratch, struct wanted *wanted, uint32_t id)
 {
     if (id == 0) {
         return;
     }
-    scratch->ids = grown(scratch->ids, scratch->id_count, &scratch->id_cap, sizeof(*scratch->ids));
+    scratch->ids =
+        mem_grow(scratch->ids, scratch->id_count, &scratch->id_cap, sizeof(*scratch->ids));
     scratch->ids[scratch->id_count++] = (struct wanted_id){.id = id};
     if (wanted->id_count++ == 0) {
         wanted->first_id = scratch->id_count;
@@ -108,8 +101,8 @@ static void want(struct router_scratch *scratch, const struct subscription *sub,
     bool seen = session->match_index < scratch->wanted_count &&
                 scratch->wanted[session->match_index].session == session;
     if (!seen) {
-        scratch->wanted = grown(scratch->wanted, scratch->wanted_count, &scratch->wanted_cap,
-                                sizeof(*scratch->wanted));
+        scratch->wanted = mem_grow(scratch->wanted, scratch->wanted_count, &scratch->wanted_cap,
+                                   sizeof(*scratch->wanted));
         session->match_index = scratch->wanted_count;
         scratch->wanted[scratch->wanted_count++] = (struct wanted){.session = session};
     }
@@ -123,7 +116,7 @@ static const uint32_t *flatten(struct router_scratch *scratch, const struct want
 {
     uint32_t count = 0;
     for (uint32_t at = wanted->first_id; at != 0; at = scratch->ids[at - 1].next) {
-        scratch->flat = grown(scratch->flat, count, &scratch->flat_cap, sizeof(*scratch->flat));
+        scratch->flat = mem_grow(scratch->flat, count, &scratch->flat_cap, sizeof(*scratch->flat));
         scratch->flat[count++] = scratch->ids[at - 1].id;
     }
     return scratch->flat;
@@ -217,6 +210,9 @@ void router_await(struct worker *worker, struct receipt *receipt, uint64_t sessi
 }
 
 /* ---- other workers --------------------------------------------------------------------------- */
+
+/* Retained messages looked at for expired ones when there is no room for a new one. */
+#define EXPIRE_BUDGET 4096
 
 /* One message to another worker. */
 struct parcel {
@@ -381,8 +377,27 @@ bool router_redispatch(struct worker *worker, struct message *message, struct sh
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
+static void retain(struct worker *worker, struct message *message)
+{
+    struct retained *store = worker->broker->retained;
+    enum err err = retained_set(store, message);
+    if (err == ERR_FULL) {
+        size_t gone = retained_expire(store, worker_now(worker), EXPIRE_BUDGET);
+        metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_EXPIRED, (int64_t)gone);
+        err = gone > 0 ? retained_set(store, message) : err;
+    }
+    if (err != ERR_OK) {
+        metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
+        log_debug(LOG_RETAINED, "message not retained: limit reached",
+                  log_slice("topic", message_topic(message)));
+    }
+}
+
 struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt)
 {
+    if (message->retain) {
+        retain(worker, message); /* first: who subscribes now must see it one way or the other */
+    }
     const struct match *match = match_topic(worker->matches, message_topic(message));
     struct route route = {.matched = match->workers != 0};
     if (match->count == 0) {

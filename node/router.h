@@ -36,9 +36,9 @@ struct router_scratch *router_scratch_create(void);
 void router_scratch_destroy(struct router_scratch *scratch);
 
 /*
- * Delivers `message` (borrowed or not) to local sessions and posts it to the other workers that
- * have subscribers. With `wants_receipt` the caller gets one when other workers are involved, and
- * must call router_await.
+ * Retains `message` (borrowed or not) if it says so, delivers it to local sessions and posts it to
+ * the other workers that have subscribers. With `wants_receipt` the caller gets one when other
+ * workers are involved, and must call router_await.
  */
 struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt);
 

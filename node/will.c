@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "codec/mqtt.h"
 #include "node/message.h"
-#include "node/retained.h"
 #include "node/router.h"
 #include "node/session.h"
 #include "node/worker.h"
@@ -66,9 +65,6 @@ void will_publish(const struct session *session, struct will *will)
     message.publisher_id = session->id_hash;
     if (will->has_expiry) {
         message.expires_at_ms = worker_now(worker) + (uint64_t)will->expiry_s * 1000;
-    }
-    if (message.retain && retained_set(worker->broker->retained, &message) != ERR_OK) {
-        metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
     }
     (void)router_publish(worker, &message, false);
     message_release(&message);
