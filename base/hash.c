@@ -16,3 +16,8 @@ uint64_t hash_bytes(const void *data, size_t len)
 {
     return XXH3_64bits_withSeed(data, len, seed);
 }
+
+uint64_t hash_identity(struct slice client_id)
+{
+    return XXH3_64bits(client_id.data, client_id.len) | 1;
+}

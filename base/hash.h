@@ -14,6 +14,10 @@ void hash_seed_init(void);
 /* Any thread. Differs from process to process: never store or send the result. */
 uint64_t hash_bytes(const void *data, size_t len);
 
+/* Names a client by its id, the same in every process and on every node; never 0. Clients can
+ * choose ids that collide: not for tables. Any thread. */
+uint64_t hash_identity(struct slice client_id);
+
 static inline uint64_t hash_slice(struct slice s)
 {
     return hash_bytes(s.data, s.len);

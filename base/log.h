@@ -41,7 +41,8 @@ enum log_level {
     X(SESSION, "session")   \
     X(ROUTER, "router")     \
     X(RETAINED, "retained") \
-    X(HTTP, "http")
+    X(HTTP, "http")         \
+    X(STORAGE, "storage")
 
 enum log_area {
 #define X(name, text) LOG_##name,

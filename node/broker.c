@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/listener.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/retained.h"
 #include "node/router.h"
 #include "node/worker.h"

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "codec/topic.h"
 #include "node/alias.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/router.h"
 #include "node/session.h"
 #include "node/worker.h"
@@ -113,7 +113,7 @@ static struct route route_message(struct conn *conn, const struct mqtt_publish *
     message.qos = publish->qos;
     message.retain = publish->retain;
     message.publisher = conn->session->handle;
-    message.publisher_id = conn->session->id_hash;
+    message.publisher_id = conn->session->identity;
     if (publish->props.present != 0 && mqtt_props_has(&publish->props, MQTT_PROP_MESSAGE_EXPIRY)) {
         message.expires_at_ms = worker_now(worker) + (uint64_t)publish->props.message_expiry * 1000;
     }

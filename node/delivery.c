@@ -5,7 +5,7 @@
 #include "codec/mqtt.h"
 #include "node/alias.h"
 #include "node/conn.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/session.h"
 #include "node/session_send.h"
 #include "node/throttle.h"

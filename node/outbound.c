@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "node/message.h"
+#include "base/message.h"
 
 /*
  * Invariants:

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 
 #include "base/mem.h"
-#include "node/message.h"
+#include "base/message.h"
 
 /* A pool keeps at most this many free chunks of a size: 256 KiB small ones, 1 MiB large ones. */
 #define POOL_SMALL_MAX 64

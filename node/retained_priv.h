@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/reclaim.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/retained.h"
 #include "node/trie.h"
 

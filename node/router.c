@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/delivery.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/retained.h"
 #include "node/session.h"
 #include "node/session_handle.h"
@@ -58,7 +58,7 @@ void router_scratch_destroy(struct router_scratch *scratch)
 
 static bool is_echo(const struct subscription *sub, const struct message *message)
 {
-    return sub->no_local && sub->session->id_hash == message->publisher_id; /* [MQTT-3.8.3-3] */
+    return sub->no_local && sub->session->identity == message->publisher_id; /* [MQTT-3.8.3-3] */
 }
 
 /* One filter matched: no session can be there twice. */

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/conn.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/throttle.h"
 #include "node/transport.h"
 #include "node/will.h"
@@ -22,7 +22,7 @@ struct session *session_create(struct worker *worker, struct slice client_id)
     list_init(&session->replay_link);
     session->client_id_len = (uint16_t)client_id.len;
     memcpy(session->client_id, client_id.data, client_id.len);
-    session->id_hash = hash_slice(client_id) | 1;
+    session->identity = hash_identity(client_id);
     session_table_add(&worker->sessions, worker->index, session);
     metric_add(&worker->metrics, METRIC_SESSIONS, 1);
     atomic_fetch_add_explicit(&worker->broker->sessions, 1, memory_order_relaxed);

@@ -40,7 +40,7 @@ struct session {
     struct worker *worker;
     struct conn *conn; /* NULL: offline */
     uint64_t handle;
-    uint64_t id_hash;                   /* of the client id; never 0 */
+    uint64_t identity;                  /* hash_identity of the client id */
     struct subscription *subscriptions; /* linked by next_of_session */
     struct outbound outbound;
     struct inbound *inbound; /* NULL until first used */

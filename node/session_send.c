@@ -4,7 +4,7 @@
 #include "codec/topic.h"
 #include "node/conn.h"
 #include "node/delivery.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/retained.h"
 #include "node/router.h"
 #include "node/session_send.h"
@@ -274,7 +274,7 @@ static int replay_portion(struct session *session, struct session_replay *item, 
             session_replay_cancel(session, item->subscription);
             return budget;
         }
-        if (!item->subscription->no_local || message->publisher_id != session->id_hash) {
+        if (!item->subscription->no_local || message->publisher_id != session->identity) {
             send_retained(session, item->subscription, message);
         }
         message_unref(message);

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "codec/mqtt.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/router.h"
 #include "node/session.h"
 #include "node/worker.h"
@@ -62,7 +62,7 @@ void will_publish(const struct session *session, struct will *will)
     message.qos = kept->qos;
     message.retain = kept->retain;
     message.publisher = session->handle;
-    message.publisher_id = session->id_hash;
+    message.publisher_id = session->identity;
     if (will->has_expiry) {
         message.expires_at_ms = worker_now(worker) + (uint64_t)will->expiry_s * 1000;
     }

@@ -19,7 +19,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "node/broker.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/metrics.h"
 #include "node/outbuf.h"
 #include "node/session_table.h"

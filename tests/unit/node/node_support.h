@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/slice.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "tests/unit/node/index_support.h"
 
 /* A seed for a random test, for random_next and random_below: of the environment (PULSE_TEST_SEED)

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "codec/topic.h"
-#include "node/message.h"
+#include "base/message.h"
 #include "node/retained.h"
 #include "tests/unit/node/index_support.h"
 

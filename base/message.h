@@ -11,8 +11,8 @@
  * Errors    message_keep gives NULL when there is no memory: the payload's size is the client's
  * choice.
  */
-#ifndef PULSE_NODE_MESSAGE_H
-#define PULSE_NODE_MESSAGE_H
+#ifndef PULSE_BASE_MESSAGE_H
+#define PULSE_BASE_MESSAGE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,10 +30,13 @@ struct message {
     bool retain;            /* RETAIN as published */
     uint64_t expires_at_ms; /* monotonic; CLOCK_NEVER */
     uint64_t publisher;     /* session handle, for flow control; 0: none (the node itself) */
-    uint64_t publisher_id;  /* hash of the client id, for No Local; 0: none */
+    uint64_t publisher_id;  /* hash_identity of the client id, for No Local; 0: none */
     const uint8_t *topic;
     const uint8_t *props;
     const uint8_t *payload;
+    /* of the storage writer alone: the number it is stored under, and what stored refers to it */
+    uint64_t stored_id; /* 0: not stored */
+    uint32_t stored_refs;
     void *adopted;        /* heap: a buffer that the slices point into, freed with the message */
     struct message *kept; /* borrowed: its copy on the heap, once somebody wanted it */
 };

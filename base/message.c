@@ -1,4 +1,4 @@
-#include "node/message.h"
+#include "base/message.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "node/message.h"
+#include "base/message.h"
 
 static struct message borrow(const char *topic, const char *props, const char *payload)
 {

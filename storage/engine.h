@@ -1,0 +1,74 @@
+/*
+ * engine: where operations are kept. One interface, several engines (wal, sqlite, mysql).
+ *
+ * Thread    one at a time: the loader's until the writer starts, then the writer's. An engine may
+ *           have threads of its own for work in the background.
+ * Errors    ERR_IO, ERR_FULL (disk full), ERR_UNAVAILABLE (database gone): for now; the caller
+ * tries again later. ERR_DAMAGED, ERR_VERSION, ERR_LOCKED, ERR_INVALID: for good. An engine logs
+ *           the library's words of an error once, not at each retry (engine_trouble).
+ */
+#ifndef PULSE_STORAGE_ENGINE_H
+#define PULSE_STORAGE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "storage/batch.h"
+#include "storage/config.h"
+#include "storage/stats.h"
+
+struct engine {
+    const struct engine_type *type;
+};
+
+/* What a store knew when it was last written. */
+struct engine_loaded {
+    uint64_t last_seen_ms; /* the latest batch.now_ms, about; 0: a new store */
+    uint64_t next_id;      /* the lowest id that is free; at least 1 */
+};
+
+struct engine_type {
+    const char *name;
+
+    /* Opens or makes the store: locks it, checks format or schema, migrates. `*out` on ERR_OK. */
+    enum err (*open)(const struct storage_config *config, struct storage_stats *stats,
+                     struct engine **out);
+
+    /*
+     * Gives everything that is kept, as operations that make the state out of nothing: SESSION_PUT
+     * before what belongs to the session, MESSAGE_PUT before the first that refers to it, a queue
+     * in the order of its positions. Never a drop or pop. Leaves out what nothing refers to, and
+     * what refers to nothing. Once, after open and before the first apply.
+     */
+    enum err (*load)(struct engine *engine, const struct operation_sink *sink,
+                     struct engine_loaded *loaded);
+
+    /*
+     * Applies one batch, all or nothing: afterwards it survives a kill -9 of this process. After an
+     * error the same batch comes again, and no other before it.
+     */
+    enum err (*apply)(struct engine *engine, struct batch *batch);
+
+    /* All that was applied survives a power loss afterwards. After an error: apply may be called
+     * with the next batch, and sync comes again. */
+    enum err (*sync)(struct engine *engine);
+
+    /* Work in the background, in small portions: no longer than one batch takes. Called now and
+     * then, also after errors. `now_ms` as in batches. True: there is more to do at once. */
+    bool (*tend)(struct engine *engine, uint64_t now_ms);
+
+    /* Ends it: what is applied and not synced is synced. */
+    void (*close)(struct engine *engine);
+};
+
+extern const struct engine_type engine_wal;
+extern const struct engine_type engine_sqlite;
+extern const struct engine_type engine_mysql;
+
+/* NULL: the engine keeps nothing (memory). */
+const struct engine_type *engine_type_of(enum storage_engine_kind kind);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * files: the calls to the file system that the WAL makes, as a table, so that tests can make each
+ * of them fail, and can show what a disk holds that lost everything not synced.
+ *
+ * Thread    any.
+ * Errors    as the system calls: -1 and errno.
+ */
+#ifndef PULSE_STORAGE_FILES_H
+#define PULSE_STORAGE_FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct files {
+    void *context;
+    int (*open)(void *context, const char *path, int flags, mode_t mode);
+    int (*close)(void *context, int fd);
+    ssize_t (*pread)(void *context, int fd, void *data, size_t len, off_t at);
+    ssize_t (*pwrite)(void *context, int fd, const void *data, size_t len, off_t at);
+    int (*datasync)(void *context, int fd);
+    int (*sync_directory)(void *context, const char *path);
+    int (*rename)(void *context, const char *from, const char *to);
+    int (*unlink)(void *context, const char *path);
+};
+
+/* The system's own. */
+extern const struct files files_system;
+
+#endif
