@@ -10,8 +10,10 @@
 #include "node/listener.h"
 #include "base/message.h"
 #include "node/retained.h"
+#include "node/restore.h"
 #include "node/router.h"
 #include "node/worker.h"
+#include "storage/storage.h"
 
 /* Descriptors that are not client sockets: loops, listeners, HTTP, files. */
 #define DESCRIPTORS_RESERVED 64
@@ -81,10 +83,71 @@ enum err broker_create(const struct config *config, struct broker **out)
     return ERR_OK;
 }
 
+/* ---- storage --------------------------------------------------------------------------------- */
+
+/* Between two attempts to reach a database that was never reached yet. */
+#define OPEN_AGAIN_MS 1000u
+#define OPEN_STEP_MS 50u
+
+static bool is_stopping(struct broker *broker)
+{
+    return atomic_load_explicit(&broker->stopping, memory_order_relaxed);
+}
+
+static struct message *current_retained(void *context, struct slice topic)
+{
+    struct broker *broker = context;
+    return retained_get(broker->retained, topic);
+}
+
+static enum err open_storage(struct broker *broker, const struct storage_config *config)
+{
+    const struct storage_hooks hooks = {.context = broker, .retained = current_retained};
+    enum err err = storage_open(config, &hooks, &broker->storage);
+    while (err == ERR_UNAVAILABLE && !is_stopping(broker)) {
+        for (unsigned ms = 0; ms < OPEN_AGAIN_MS && !is_stopping(broker); ms += OPEN_STEP_MS) {
+            uv_sleep(OPEN_STEP_MS);
+        }
+        err = storage_open(config, &hooks, &broker->storage);
+    }
+    return is_stopping(broker) && err != ERR_OK ? ERR_STOPPED : err;
+}
+
+enum err broker_load(struct broker *broker, const struct storage_config *config)
+{
+    enum err err = open_storage(broker, config);
+    if (err != ERR_OK || broker->storage == NULL) {
+        return err;
+    }
+    for (unsigned i = 0; i < broker->worker_count; i++) {
+        broker->workers[i]->journal.storage = broker->storage;
+    }
+    return restore_load(broker);
+}
+
+void broker_close_storage(struct broker *broker)
+{
+    if (broker->storage == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < broker->worker_count; i++) {
+        journal_flush_all(broker->workers[i]);
+    }
+    if (storage_stop(broker->storage, broker->config->server_shutdown_drain_timeout_ms) != ERR_OK) {
+        log_error(LOG_STORAGE, "stopped before all changes were written; nothing of these was "
+                               "acknowledged");
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
 enum err broker_start(struct broker *broker, uv_async_t *all_ended)
 {
     broker->all_ended = all_ended;
-    enum err err = listener_open(broker);
+    enum err err = broker->storage != NULL ? storage_start(broker->storage) : ERR_OK;
+    if (err == ERR_OK) {
+        err = listener_open(broker);
+    }
     for (unsigned i = 0; err == ERR_OK && i < broker->worker_count; i++) {
         atomic_fetch_add(&broker->running, 1);
         err = worker_start(broker->workers[i]);
@@ -140,6 +203,7 @@ void broker_destroy(struct broker *broker)
         worker_destroy(broker->workers[i]);
     }
     reclaim_thread_unregister();
+    storage_destroy(broker->storage);
     reclaim_barrier();
     retained_destroy(broker->retained);
     sub_index_fini(&broker->index);
@@ -167,7 +231,7 @@ static void open_publish(struct worker *worker, struct mail *mail)
         message_borrow(slice_of(own->bytes, own->topic_len), slice_of(NULL, 0),
                        slice_of(own->bytes + own->topic_len, own->payload_len));
     message.retain = true;
-    (void)router_publish(worker, &message, false);
+    (void)router_publish(worker, &message, NULL);
     message_release(&message);
     mem_free(own);
 }

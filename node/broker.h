@@ -19,6 +19,8 @@
 #include "node/sub_index.h"
 
 struct retained;
+struct storage;
+struct storage_config;
 struct worker;
 
 struct broker {
@@ -32,6 +34,7 @@ struct broker {
     struct metrics *metrics[WORKERS_MAX + 1]; /* of the workers and of main, for readers */
     struct sub_index index;
     struct retained *retained;
+    struct storage *storage; /* NULL: nothing is kept */
     uint32_t sockets_max;
     _Atomic uint32_t sockets;  /* any thread */
     _Atomic uint32_t sessions; /* any thread */
@@ -44,6 +47,12 @@ struct broker {
 must_check enum err broker_create(const struct config *config, struct broker **out);
 void broker_destroy(struct broker *broker);
 
+/*
+ * Opens the store of `config` (kept), if it keeps anything, and loads it. Blocks, for as long as a
+ * database can't be reached: ERR_STOPPED after broker_stop. Before broker_start, from any thread.
+ */
+must_check enum err broker_load(struct broker *broker, const struct storage_config *config);
+
 /* Listens and starts the workers' threads; `all_ended` (kept, NULL allowed) rings when they have
  * stopped. Errors are logged. */
 must_check enum err broker_start(struct broker *broker, uv_async_t *all_ended);
@@ -53,6 +62,9 @@ void broker_stop(struct broker *broker);
 
 /* Waits for the workers' ends. */
 void broker_join(struct broker *broker);
+
+/* After broker_join: hands what the workers still had to storage, and closes that. */
+void broker_close_storage(struct broker *broker);
 
 /* For a worker's thread: it ends now. */
 void broker_worker_ended(struct broker *broker);

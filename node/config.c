@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "node/config_page_priv.h"
+#include "node/config_together_priv.h"
 #include "node/config_source_priv.h"
 #include "node/config_value_priv.h"
 #include "node/metrics_page.h"
@@ -54,31 +55,6 @@ static enum err apply_all(struct config *config, const struct config_settings *s
     return err;
 }
 
-/* Starts the error of a rule between options at the one that broke it. */
-static enum err refuse(const struct config *config, size_t index, const char *why,
-                       struct text *error)
-{
-    const char *place = config->priv->places[index];
-    text_printf(error, "%s%s%s: %s", place == NULL ? "" : place, place == NULL ? "" : ": ",
-                config__options[index].path, why);
-    return ERR_INVALID;
-}
-
-/* Rules between options. */
-static enum err check_together(const struct config *config, struct text *error)
-{
-    if (strcmp(config->server_bind, config->observability_metrics_bind) == 0) {
-        return refuse(config, CONFIG_OPTION_observability_metrics_bind,
-                      "must differ from server.bind", error);
-    }
-    if (config->limits_slow_consumer_policy == SLOW_CONSUMER_QUEUE_OFFLINE &&
-        config->limits_max_offline_queue_len == 0) {
-        return refuse(config, CONFIG_OPTION_limits_slow_consumer_policy,
-                      "queue-offline needs limits.max_offline_queue_len above 0", error);
-    }
-    return ERR_OK;
-}
-
 /* The order of the layers: later settings win. */
 static enum err read_layers(struct config *config, const struct config_flags *flags,
                             const struct config_settings *from_flags, char *const *environment,
@@ -87,14 +63,23 @@ static enum err read_layers(struct config *config, const struct config_flags *fl
     struct config_settings settings = {0};
     enum err err = flags->file == NULL ? ERR_OK : config__file_read(&settings, flags->file, error);
     if (err == ERR_OK) {
+        config__settings_imply_engine(&settings, 0);
+        size_t file_count = settings.count;
         config__environment_read(&settings, environment, warnings);
+        config__settings_imply_engine(&settings, file_count);
         err = apply_all(config, &settings, error);
     }
     if (err == ERR_OK) {
         err = apply_all(config, from_flags, error);
     }
     config__settings_fini(&settings);
-    return err == ERR_OK ? check_together(config, error) : err;
+    if (err == ERR_OK) {
+        err = config__check_together(config, config->priv->places, error);
+    }
+    if (err == ERR_OK) {
+        config__warn_together(config, warnings);
+    }
+    return err;
 }
 
 /* Adds what `command` prints, once the configuration is known to be good. */
@@ -141,18 +126,19 @@ static enum config_action finish(const struct config *config, const struct confi
     return printed ? CONFIG_EXIT_OK : CONFIG_EXIT_ERROR;
 }
 
-enum config_action config_load(struct config *config, int argc, char *const *argv,
-                               char *const *environment, FILE *out, FILE *complaints)
+static enum config_action load(struct config *config, struct config_flags flags, int argc,
+                               char *const *argv, char *const *environment, FILE *out,
+                               FILE *complaints)
 {
     enum config_action action = CONFIG_EXIT_ERROR;
     struct config_settings from_flags = {0};
-    struct config_flags flags = {.command = CONFIG_COMMAND_RUN};
     struct text error = {0};
     struct text warnings = {0};
 
     *config = (struct config){.priv = mem_alloc(sizeof(*config->priv))};
     apply_defaults(config);
     enum err err = config__flags_read(&from_flags, &flags, argc, argv, &error);
+    config__settings_imply_engine(&from_flags, 0);
     if (err == ERR_OK && !config__stands_alone(flags.command)) {
         err = read_layers(config, &flags, &from_flags, environment, &warnings, &error);
     }
@@ -166,6 +152,22 @@ enum config_action config_load(struct config *config, int argc, char *const *arg
     text_fini(&error);
     config__settings_fini(&from_flags);
     return action;
+}
+
+enum config_action config_load(struct config *config, int argc, char *const *argv,
+                               char *const *environment, FILE *out, FILE *complaints)
+{
+    const struct config_flags flags = {.command = CONFIG_COMMAND_RUN};
+    return load(config, flags, argc, argv, environment, out, complaints);
+}
+
+enum config_action config_load_operand(struct config *config, int argc, char *const *argv,
+                                       char *const *environment, FILE *out, FILE *complaints,
+                                       const char **operand)
+{
+    const struct config_flags flags = {.command = CONFIG_COMMAND_RUN, .operand = operand};
+    *operand = NULL;
+    return load(config, flags, argc, argv, environment, out, complaints);
 }
 
 void config_fini(struct config *config)

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/macros.h"
+#include "storage/config.h"
 
 /* What a value of each kind is in struct config. Durations are milliseconds, sizes bytes. */
 #define CONFIG_C_BOOL bool
@@ -44,14 +45,12 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 #define CONFIG_LOG_FORMATS(X)  \
     X(CONFIG_LOG_TEXT, "text") \
     X(CONFIG_LOG_JSON, "json")
-#define CONFIG_STORAGE_ENGINES(X) X(STORAGE_MEMORY, "memory")
 
 #define X(constant, word) constant,
 enum config_slow_consumer_policy { CONFIG_SLOW_CONSUMER_POLICIES(X) };
 enum config_offline_queue_policy { CONFIG_OFFLINE_QUEUE_POLICIES(X) };
 enum config_shared_redispatch { CONFIG_SHARED_REDISPATCHES(X) };
 enum config_log_format { CONFIG_LOG_FORMATS(X) };
-enum config_storage_engine { CONFIG_STORAGE_ENGINES(X) };
 #undef X
 
 /* One field per option, named section_key: server_bind, limits_max_offline_queue_len, ... */
@@ -76,6 +75,14 @@ enum config_action {
  */
 enum config_action config_load(struct config *config, int argc, char *const *argv,
                                char *const *environment, FILE *out, FILE *complaints);
+
+/*
+ * The same for a command that takes the name of a file between its flags: `*operand` is the one
+ * word that is no flag and no flag's value, borrowed from `argv`; NULL: there is none.
+ */
+enum config_action config_load_operand(struct config *config, int argc, char *const *argv,
+                                       char *const *environment, FILE *out, FILE *complaints,
+                                       const char **operand);
 
 void config_fini(struct config *config);
 

@@ -1,5 +1,7 @@
 #include "node/config_source_priv.h"
 
+#include "node/command.h"
+
 struct command_flag {
     enum config_command command;
     const char *name;
@@ -107,6 +109,9 @@ static void offer_without_section(struct config_guess *guess, const struct confi
 
 static void offer_flags(struct config_guess *guess)
 {
+#define X(name, ...) config__guess_offer(guess, #name);
+    COMMANDS(X)
+#undef X
     config__guess_offer(guess, "--config");
     for (size_t i = 0; i < ARRAY_COUNT(command_flags); i++) {
         config__guess_offer(guess, command_flags[i].name);
@@ -165,6 +170,13 @@ static enum err read_command(struct reader *reader, const struct command_flag *f
     return ERR_OK;
 }
 
+/* Is it the one word without a flag that may be there, and the first one? */
+static bool takes_operand(const struct reader *reader, const char *argument)
+{
+    const char **operand = reader->flags->operand;
+    return operand != NULL && *operand == NULL && argument[0] != '-';
+}
+
 static enum err read_one(struct reader *reader)
 {
     const char *argument = reader->argv[reader->next++];
@@ -174,6 +186,10 @@ static enum err read_one(struct reader *reader)
     }
     if (strcmp(argument, "-c") == 0 || matches(argument, "--config")) {
         return read_file(reader, argument, argument[1] == 'c' ? "-c" : "--config");
+    }
+    if (takes_operand(reader, argument)) {
+        *reader->flags->operand = argument;
+        return ERR_OK;
     }
     struct text name = {0};
     const struct config_option *option = find_option(argument, &name);

@@ -2,9 +2,6 @@
 
 #include <ctype.h>
 
-#include "base/log.h"
-#include "codec/topic.h"
-
 /* How a row's rule becomes a field, by kind. */
 #define RULE_BOOL(rule)
 #define RULE_UINT(rule)
@@ -40,30 +37,6 @@ static const struct {
 #define X(name_, about_) [CONFIG_SECTION_##name_] = {#name_, about_},
     CONFIG_SECTIONS(X)
 #undef X
-};
-
-/* The one place that knows the syntax is the log; a filter that is good is in effect from then on.
- */
-const struct config_text_rule config__log_filter = {
-    .noun = "not a log filter",
-    .allowed = "off, error, warning, notice, info or debug, and area=level pairs behind it, "
-               "separated by commas; areas:"
-#define X(name, text) " " text
-    LOG_AREAS(X),
-#undef X
-    .check = log_set_filter,
-};
-
-static enum err check_topic_prefix(const char *text)
-{
-    struct slice prefix = slice_text(text);
-    return topic_name_valid(prefix) && utf8_valid(prefix) ? ERR_OK : ERR_SYNTAX;
-}
-
-const struct config_text_rule config__topic_prefix = {
-    .noun = "not the beginning of a topic name",
-    .allowed = "UTF-8 without + and #",
-    .check = check_topic_prefix,
 };
 
 const char *config__section_name(enum config_section section)

@@ -16,7 +16,8 @@
     X(server, "The listener and the threads.")                    \
     X(storage, "What is kept, and where.")                        \
     X(limits, "How much a client, and all of them, may ask for.") \
-    X(observability, "Logs, metrics and the $SYS topics.")
+    X(observability, "Logs, metrics and the $SYS topics.")        \
+    X(cluster, "Who this node is among others.")
 
 enum config_section {
 #define X(name, about) CONFIG_SECTION_##name,
@@ -48,10 +49,19 @@ struct config_text_rule {
     const char *noun;    /* "not a log filter": what a bad one is said to be */
     const char *allowed; /* for people */
     enum err (*check)(const char *text);
+    const char *none; /* the word for an optional one that isn't there; NULL: off */
+    /* Adds a good one as it may be shown, without its secret. NULL: there is no secret in it, so
+     * bad ones may be shown too. */
+    void (*add_shown)(const char *text, struct text *out);
 };
 
 extern const struct config_text_rule config__log_filter;
 extern const struct config_text_rule config__topic_prefix;
+extern const struct config_text_rule config__file_name;
+extern const struct config_text_rule config__folder_name;
+extern const struct config_text_rule config__ca_file_name;
+extern const struct config_text_rule config__mysql_url;
+extern const struct config_text_rule config__node_id;
 
 struct config_option {
     const char *key;

@@ -1,5 +1,6 @@
 #include "node/config_page_priv.h"
 
+#include "node/command.h"
 #include "node/config_source_priv.h"
 #include "node/config_value_priv.h"
 
@@ -10,6 +11,7 @@ static const char help_head[] =
     "Pulse is an MQTT broker for the versions 3.1, 3.1.1 and 5.0.\n"
     "\n"
     "usage: pulse [-c FILE] [--OPTION VALUE]...\n"
+    "       pulse COMMAND ...\n"
     "\n"
     "  pulse --bind 127.0.0.1:1883\n"
     "        serve this machine only, with defaults for everything else\n"
@@ -78,7 +80,20 @@ static const char reference_head[] =
     "works as well, with a short flag of the same name; `PULSE_` wins when both are set. An\n"
     "empty environment variable counts as unset. `RUST_LOG` is taken for `observability.log`\n"
     "when neither name of it is set. Unknown variables are ignored, with a warning if they\n"
-    "look meant for Pulse.\n";
+    "look meant for Pulse.\n"
+    "\n"
+    "## Where things are kept\n"
+    "\n"
+    "Whoever names a place of storage need not name the engine: in each of the file, the\n"
+    "environment and the command line, `storage.wal_dir`, `storage.mysql` or\n"
+    "`storage.sqlite` (of several the first of these) sets `storage.engine`, unless it is\n"
+    "given there too. `off` names no place. [storage.md](storage.md) says which engine and\n"
+    "which commit policy suits whom.\n"
+    "\n"
+    "`storage.mysql` holds a password: give it in the environment, from a file that only\n"
+    "Pulse's user and root can read (with systemd: `EnvironmentFile=`). It is never logged,\n"
+    "and `--print-config` prints `***` for the password, which has to be put back where\n"
+    "that output is used as a file.\n";
 
 /* clang-format on */
 
@@ -169,6 +184,10 @@ void config__page_add_help(struct text *page)
     text_printf(page, "  %s%s%s\n        %s\n", (letter) == NULL ? "" : (letter), \
                 (letter) == NULL ? "" : ", ", name, about);
     CONFIG_COMMANDS(X)
+#undef X
+    text_add(page, "\nCommands; pulse COMMAND --help says more:\n");
+#define X(name, words, about) text_printf(page, "  pulse %s %s\n        %s\n", #name, words, about);
+    COMMANDS(X)
 #undef X
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
         const struct config_option *option = &config__options[i];

@@ -33,6 +33,13 @@ void config__settings_fini(struct config_settings *settings);
 /* Adds a copy of all that `setting` names. */
 void config__settings_add(struct config_settings *settings, struct config_setting setting);
 
+/*
+ * The settings from index `from` on are one layer. If it names where to keep things and not the
+ * engine that does so, adds that engine as its setting: of the last of storage.sqlite,
+ * storage.mysql and storage.wal_dir that is there, in this order.
+ */
+void config__settings_imply_engine(struct config_settings *settings, size_t from);
+
 /* Reads the YAML file `path`. */
 must_check enum err config__file_read(struct config_settings *settings, const char *path,
                                       struct text *error);
@@ -63,7 +70,8 @@ enum config_command {
 
 struct config_flags {
     enum config_command command;
-    const char *file; /* borrowed from argv, or NULL */
+    const char *file;     /* borrowed from argv, or NULL */
+    const char **operand; /* where the one word goes that is no flag; NULL: there must be none */
 };
 
 /* Reads the command line up to its end, or to a flag that needs nothing else, such as --help. */

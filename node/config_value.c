@@ -122,10 +122,17 @@ static enum err parse_enum(const struct config_option *option, const char *words
     return ERR_SYNTAX;
 }
 
+/* The word for an ADDRESS or STRING that is not there. */
+static const char *word_for_none(const struct config_option *option)
+{
+    bool own = option->kind == CONFIG_KIND_STRING && option->rule->none != NULL;
+    return own ? option->rule->none : "off";
+}
+
 /* An ADDRESS or STRING that need not be there. */
 static bool is_off(const struct config_option *option, const char *words)
 {
-    return option->minimum == 0 && strcmp(words, "off") == 0;
+    return option->minimum == 0 && strcmp(words, word_for_none(option)) == 0;
 }
 
 static enum err parse_address(const struct config_option *option, const char *words,
@@ -150,7 +157,8 @@ static enum err parse_string(const struct config_option *option, const char *wor
         return ERR_OK;
     }
     *text = words;
-    return len < option->minimum || len > option->maximum ? ERR_SYNTAX : option->rule->check(words);
+    bool fits = len > 0 && len >= option->minimum && len <= option->maximum;
+    return fits ? option->rule->check(words) : ERR_SYNTAX;
 }
 
 static enum err check_range(const struct config_option *option, uint64_t number)
@@ -206,15 +214,25 @@ static const char *noun(const struct config_option *option)
     return "";
 }
 
-static void explain(const struct config_option *option, const char *words, enum err err,
-                    struct text *error)
+/* Adds the bad value, unless there may be a secret in it. */
+static void add_bad(const struct config_option *option, const char *words, struct text *error)
 {
     const size_t shown_max = 80;
     size_t len = strlen(words);
+    if (option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL) {
+        text_add(error, "the value");
+        return;
+    }
     text_add(error, "\"");
     text_add_json(error, slice_of(words, len < shown_max ? len : shown_max));
-    text_printf(error, "%s\" is %s (allowed: ", len < shown_max ? "" : "...",
-                err == ERR_RANGE ? "out of range" : noun(option));
+    text_add(error, len < shown_max ? "\"" : "...\"");
+}
+
+static void explain(const struct config_option *option, const char *words, enum err err,
+                    struct text *error)
+{
+    add_bad(option, words, error);
+    text_printf(error, " is %s (allowed: ", err == ERR_RANGE ? "out of range" : noun(option));
     config__value_add_allowed(option, error);
     text_add(error, ")");
 }
@@ -254,6 +272,17 @@ static bool key_names_unit(const struct config_option *option)
     return ends_with(option->key, option->kind == CONFIG_KIND_SIZE ? "_bytes" : "_ms");
 }
 
+static void add_text(const struct config_option *option, const char *words, struct text *text)
+{
+    if (words[0] == '\0') {
+        text_add(text, word_for_none(option));
+    } else if (option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL) {
+        option->rule->add_shown(words, text);
+    } else {
+        text_add(text, words);
+    }
+}
+
 void config__value_add(const struct config_option *option, struct config_value value,
                        struct text *text)
 {
@@ -277,7 +306,7 @@ void config__value_add(const struct config_option *option, struct config_value v
         break;
     case CONFIG_KIND_STRING:
     case CONFIG_KIND_ADDRESS:
-        text_add(text, value.text[0] == '\0' ? "off" : value.text);
+        add_text(option, value.text, text);
         break;
     }
 }
@@ -305,6 +334,13 @@ static void add_range(const struct config_option *option, struct text *text)
     add_bound(option, option->maximum, text);
 }
 
+static void add_none(const struct config_option *option, struct text *text)
+{
+    if (option->minimum == 0) {
+        text_printf(text, "; %s", word_for_none(option));
+    }
+}
+
 void config__value_add_allowed(const struct config_option *option, struct text *text)
 {
     switch (option->kind) {
@@ -328,11 +364,11 @@ void config__value_add_allowed(const struct config_option *option, struct text *
         break;
     case CONFIG_KIND_STRING:
         text_add(text, option->rule->allowed);
-        text_add(text, option->minimum == 0 ? "; off" : "");
+        add_none(option, text);
         break;
     case CONFIG_KIND_ADDRESS:
         text_add(text, "host:port, such as 127.0.0.1:1883 or [::1]:1883");
-        text_add(text, option->minimum == 0 ? "; off" : "");
+        add_none(option, text);
         break;
     }
 }

@@ -21,7 +21,7 @@ struct config_value {
 must_check enum err config__value_parse(const struct config_option *option, const char *words,
                                         struct config_value *value, struct text *error);
 
-/* Adds the value as config__value_parse reads it. */
+/* Adds the value as config__value_parse reads it, but for a secret in it. */
 void config__value_add(const struct config_option *option, struct config_value value,
                        struct text *text);
 

@@ -52,6 +52,7 @@ struct conn {
     struct throttle_waits *waits; /* publishers paused because this consumer is behind */
     uint64_t last_in_ms;
     uint64_t stalled_since_ms; /* when the oldest output began to wait; moves with progress */
+    uint64_t serial;           /* of its session's connections on this worker */
     uint32_t partial_len;
     uint32_t partial_cap;
     uint32_t out_messages;    /* PUBLISH packets in `out`, about */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "codec/topic.h"
+#include "node/journal.h"
 #include "node/session.h"
 #include "node/transport.h"
 #include "node/will.h"
@@ -209,7 +210,8 @@ static struct session *take_session(struct conn *conn, struct admission *admissi
     return session;
 }
 
-static void go_online(struct conn *conn, struct session *session, struct admission *admission)
+static void go_online(struct conn *conn, struct session *session, struct admission *admission,
+                      struct will *will)
 {
     struct worker *worker = conn->worker;
     conn_enter(conn, CONN_ONLINE);
@@ -218,7 +220,8 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     conn->resumed = admission->connack.session_present;
     metric_add(&worker->metrics, METRIC_CONNECTIONS, 1);
     metric_add(&worker->metrics, METRIC_CONNECTIONS_TOTAL, 1);
-    session->expiry_s = session_expiry(conn, admission);
+    session_set_expiry(session, session_expiry(conn, admission));
+    session_set_will(session, will);
     set_keep_alive(conn, admission);
     if (conn->version == MQTT_V5) {
         set_server_limits(worker->config, &admission->connack);
@@ -237,8 +240,19 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     session_attach(session, conn);
 }
 
+static bool wants_kept_session(const struct mqtt_connect *connect)
+{
+    return connect->version == MQTT_V5 ? mqtt_props_has(&connect->props, MQTT_PROP_SESSION_EXPIRY)
+                                       : !connect->clean_start;
+}
+
 static void admit(struct conn *conn, struct admission *admission)
 {
+    if (wants_kept_session(&admission->connect) && journal_full(conn->worker)) {
+        worker_warn_limit(conn->worker, "client refused: storage takes nothing at present");
+        refuse(conn, admission, MQTT_REASON_SERVER_BUSY);
+        return;
+    }
     struct will *will = NULL;
     if (admission->connect.has_will) {
         will = will_create(&admission->connect.will);
@@ -256,9 +270,7 @@ static void admit(struct conn *conn, struct admission *admission)
         return;
     }
     conn->session = session;
-    will_destroy(session->will);
-    session->will = will;
-    go_online(conn, session, admission);
+    go_online(conn, session, admission, will);
 }
 
 void conn_on_connect(struct conn *conn, struct slice body)

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "codec/topic.h"
+#include "node/journal.h"
 #include "node/session.h"
 #include "node/worker.h"
 
@@ -13,10 +14,17 @@
 static void on_pubrel(struct conn *conn, uint16_t packet_id)
 {
     struct inbound *inbound = conn->session->inbound;
+    if (inbound != NULL && inbound_owes(inbound, packet_id)) {
+        conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "PUBREL before PUBREC");
+        return;
+    }
     bool known = inbound != NULL && inbound_remove_id(inbound, packet_id);
-    metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, known ? -1 : 0);
-    conn_send_ack(conn, MQTT_PUBCOMP, packet_id,
-                  known || conn->resumed ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND);
+    uint8_t reason = known || conn->resumed ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_ID_NOT_FOUND;
+    if (known) {
+        metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, -1);
+        journal_inbound_drop(conn->session, packet_id);
+    }
+    journal_answer(conn, MQTT_PUBCOMP, packet_id, &reason, 1);
 }
 
 void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
@@ -99,7 +107,8 @@ void conn_on_subscribe(struct conn *conn, struct slice body)
     for (size_t i = 0; mqtt_subscribe_next(&filters, &wish); i++) {
         reasons[i] = subscribe_one(conn->session, &wish, packet.subscription_id);
     }
-    conn_send_suback(conn, MQTT_SUBACK, packet.packet_id, reasons, packet.count);
+    journal_answer(conn, MQTT_SUBACK, packet.packet_id, reasons, packet.count);
+    journal_hold_up(conn->session);
     mem_free(reasons);
 }
 
@@ -133,7 +142,8 @@ void conn_on_unsubscribe(struct conn *conn, struct slice body)
     for (size_t i = 0; mqtt_unsubscribe_next(&filters, &filter); i++) {
         reasons[i] = unsubscribe_one(conn->session, filter);
     }
-    conn_send_suback(conn, MQTT_UNSUBACK, packet.packet_id, reasons, packet.count);
+    journal_answer(conn, MQTT_UNSUBACK, packet.packet_id, reasons, packet.count);
+    journal_hold_up(conn->session);
     mem_free(reasons);
 }
 

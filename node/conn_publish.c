@@ -4,6 +4,7 @@
 #include "codec/topic.h"
 #include "node/alias.h"
 #include "base/message.h"
+#include "node/journal.h"
 #include "node/router.h"
 #include "node/session.h"
 #include "node/worker.h"
@@ -72,7 +73,7 @@ static void answer(struct conn *conn, struct inbound_ack ack, struct receipt *re
         serial = session->inbound->ack_serial - 1;
     }
     if (receipt != NULL) {
-        router_await(conn->worker, receipt, session->handle, serial);
+        receipt_await(conn->worker, receipt, session->handle, serial);
     }
 }
 
@@ -105,8 +106,8 @@ static bool may_adopt(const struct conn *conn, const struct mqtt_publish *publis
            end == conn->partial + conn->partial_len && publish->payload.data > conn->partial;
 }
 
-static struct route route_message(struct conn *conn, const struct mqtt_publish *publish,
-                                  struct slice props)
+static bool route_message(struct conn *conn, const struct mqtt_publish *publish, struct slice props,
+                          struct receipt **receipt)
 {
     struct worker *worker = conn->worker;
     struct message message = message_borrow(publish->topic, props, publish->payload);
@@ -121,36 +122,37 @@ static struct route route_message(struct conn *conn, const struct mqtt_publish *
     if (adopt) {
         message_offer_buffer(&message, conn->partial);
     }
-    struct route route = router_publish(worker, &message, publish->qos > 0);
+    bool matched = router_publish(worker, &message, publish->qos > 0 ? receipt : NULL);
     if (message_release(&message)) {
         conn->partial = NULL;
         conn->partial_len = 0;
         conn->partial_cap = 0;
     }
-    return route;
+    return matched;
 }
 
 /* Leaves out the properties that don't go on to subscribers. */
-static struct route route_publish(struct conn *conn, const struct mqtt_publish *publish)
+static bool route_publish(struct conn *conn, const struct mqtt_publish *publish,
+                          struct receipt **receipt)
 {
     struct slice raw = publish->props.raw;
     size_t len = raw.len > 0 ? mqtt_props_forwarded_len(&publish->props) : 0;
     if (len == raw.len) {
-        return route_message(conn, publish, raw);
+        return route_message(conn, publish, raw, receipt);
     }
     uint8_t small[256];
     uint8_t *bytes = len <= sizeof(small) ? small : mem_try_alloc(len);
     if (bytes == NULL) {
         metric_add(&conn->worker->metrics, METRIC_DROPPED_NO_MEMORY, 1);
         conn_close(conn, METRIC_CLOSED_LIMIT, MQTT_REASON_QUOTA_EXCEEDED, true);
-        return (struct route){.matched = true};
+        return true;
     }
     mqtt_props_forward(&publish->props, bytes);
-    struct route route = route_message(conn, publish, slice_of(bytes, len));
+    bool matched = route_message(conn, publish, slice_of(bytes, len), receipt);
     if (bytes != small) {
         mem_free(bytes);
     }
-    return route;
+    return matched;
 }
 
 static void accept_publish(struct conn *conn, const struct mqtt_publish *publish)
@@ -158,14 +160,18 @@ static void accept_publish(struct conn *conn, const struct mqtt_publish *publish
     struct worker *worker = conn->worker;
     bool timed = (++worker->publishes & (LATENCY_SAMPLE - 1)) == 0;
     uint64_t start = timed ? clock_mono_ns() : 0;
-    struct route route = route_publish(conn, publish);
+    struct session *session = conn->session;
+    struct receipt *receipt =
+        publish->qos == 2 ? journal_inbound(session, publish->packet_id) : NULL;
+    bool matched = route_publish(conn, publish, &receipt);
     if (publish->qos > 0) {
         enum mqtt_reason reason =
-            route.matched ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
+            matched ? MQTT_REASON_SUCCESS : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
         struct inbound_ack ack = {
             .packet_id = publish->packet_id, .qos = publish->qos, .reason = (uint8_t)reason};
-        answer(conn, ack, route.receipt);
+        answer(conn, ack, receipt);
     }
+    journal_hold_up(session);
     if (timed) {
         metric_observe_latency(&worker->metrics, clock_mono_ns() - start);
     }

@@ -5,6 +5,7 @@
 #include "codec/mqtt.h"
 #include "node/alias.h"
 #include "node/conn.h"
+#include "node/journal.h"
 #include "base/message.h"
 #include "node/session.h"
 #include "node/session_send.h"
@@ -24,6 +25,7 @@ void encoder_init(struct encoder *encoder, struct worker *worker, struct message
 {
     encoder->worker = worker;
     encoder->message = message;
+    encoder->receipt = NULL;
     encoder->many = receivers > 1;
     if (encoder->many) {
         memset(encoder->forms, 0, sizeof(encoder->forms));
@@ -346,10 +348,16 @@ static void deliver_kept(struct encoder *encoder, struct session *session,
         session->queue_warned = false;
     }
     first = out->next == out->count;
-    if (!push(encoder, session, delivery) || !first) {
+    if (!push(encoder, session, delivery)) {
         return;
     }
-    if (session_may_send(session)) {
+    struct outbound_entry *entry = outbound_at(out, out->count - 1);
+    bool now = first && session_may_send(session);
+    journal_push(session, entry, encoder->receipt, now && !entry->qos_2);
+    if (!first) {
+        return;
+    }
+    if (now && !session_is_gated(session, entry)) {
         session_send_waiting(session, encoder);
         outbound_trim(out);
         flush_much(session->conn);

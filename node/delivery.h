@@ -16,6 +16,7 @@
 
 struct conn;
 struct message;
+struct receipt;
 struct session;
 struct worker;
 
@@ -37,7 +38,8 @@ struct delivery {
 struct encoder {
     struct worker *worker;
     struct message *message;
-    bool many; /* more than one will get it: forms are worth building */
+    struct receipt **receipt; /* who waits until it is held (router.h); NULL at first: nobody */
+    bool many;                /* more than one will get it: forms are worth building */
     struct encoded {
         const uint8_t *bytes; /* NULL: not built yet */
         uint32_t len;         /* of `bytes` */

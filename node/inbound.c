@@ -171,16 +171,29 @@ bool inbound_next_ready(struct inbound *in, struct inbound_ack *out)
     return true;
 }
 
-bool inbound_owed_again(struct inbound *in, uint16_t packet_id)
+static struct inbound_ack *find_owed(const struct inbound *in, uint16_t packet_id)
 {
     for (uint32_t i = 0; i < in->ack_count; i++) {
         struct inbound_ack *ack = ack_at(in, i);
         if (ack->qos == 2 && ack->packet_id == packet_id) {
-            ack->stale = false;
-            return true;
+            return ack;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool inbound_owed_again(struct inbound *in, uint16_t packet_id)
+{
+    struct inbound_ack *ack = find_owed(in, packet_id);
+    if (ack != NULL) {
+        ack->stale = false;
+    }
+    return ack != NULL;
+}
+
+bool inbound_owes(const struct inbound *in, uint16_t packet_id)
+{
+    return find_owed(in, packet_id) != NULL;
 }
 
 void inbound_mark_stale(struct inbound *in)

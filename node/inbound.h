@@ -62,6 +62,8 @@ void inbound_ack_ready(struct inbound *in, uint32_t serial);
 bool inbound_next_ready(struct inbound *in, struct inbound_ack *out);
 /* A QoS 2 publish came again while its acknowledgement is owed: true, and it will be answered. */
 bool inbound_owed_again(struct inbound *in, uint16_t packet_id);
+/* Whether the answer to QoS 2 publish `packet_id` is owed. */
+bool inbound_owes(const struct inbound *in, uint16_t packet_id);
 /* The connection is gone: what is owed to it is not sent. */
 void inbound_mark_stale(struct inbound *in);
 

@@ -14,10 +14,13 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "node/broker.h"
+#include "node/command.h"
 #include "node/config.h"
 #include "node/http.h"
 #include "node/metrics_page.h"
 #include "node/retained.h"
+#include "node/storage_settings.h"
+#include "storage/storage.h"
 
 #define EXIT_USAGE 2
 
@@ -32,8 +35,14 @@ struct node {
     uv_signal_t toggle_debug;
     uv_timer_t clock;
     uv_async_t all_ended;
+    struct storage_settings storage;
+    uv_thread_t loader;
+    uv_async_t loaded; /* rings when the loader has ended */
+    enum err load_result;
+    enum err result;
     struct http_server *http;
     struct sys_topics *sys_topics;
+    char trouble[256]; /* why storage is not well */
     bool serving;
     bool stopping;
 };
@@ -47,7 +56,11 @@ static struct metrics_context metrics_now(struct node *node)
                                     .started_mono_ms = broker->started_mono_ms,
                                     .retained_messages = retained_count(broker->retained),
                                     .retained_bytes = retained_bytes(broker->retained),
-                                    .filters = sub_index_filters(&broker->index)};
+                                    .filters = sub_index_filters(&broker->index),
+                                    /* the loader may be making it */
+                                    .storage = node->serving && broker->storage != NULL
+                                                   ? storage_stats(broker->storage)
+                                                   : NULL};
 }
 
 /* ---- HTTP ------------------------------------------------------------------------------------ */
@@ -61,8 +74,13 @@ static void on_metrics(void *context, struct text *page)
 static bool on_ready(void *context, const char **why)
 {
     struct node *node = context;
-    *why = node->stopping ? "shutting down" : "starting";
-    return node->serving && !node->stopping;
+    if (node->stopping || !node->serving) {
+        *why = node->stopping ? "shutting down" : "starting: storage is being loaded";
+        return false;
+    }
+    struct storage *storage = node->broker->storage;
+    *why = node->trouble;
+    return storage == NULL || storage_healthy(storage, node->trouble, sizeof(node->trouble));
 }
 
 static enum err start_http(struct node *node)
@@ -168,27 +186,68 @@ static void stop_loop(struct node *node)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* Serves until a signal comes and the workers have ended. */
-static enum err serve(struct node *node)
+/* Storage is loaded: clients may come. */
+static enum err start_serving(struct node *node)
 {
-    uv_async_init(&node->loop, &node->all_ended, on_all_ended);
-    node->all_ended.data = node;
-    enum err err = start_http(node); /* first: who watches may see us start */
-    if (err == ERR_OK) {
-        err = broker_start(node->broker, &node->all_ended);
-    }
+    enum err err = broker_start(node->broker, &node->all_ended);
     if (err != ERR_OK) {
         broker_stop(node->broker);
-        broker_join(node->broker);
         return err;
     }
     start_clock(node);
     node->serving = true;
     log_notice(LOG_MAIN, "ready", log_text("version", PULSE_VERSION),
                log_text("bind", node->config.server_bind));
+    return ERR_OK;
+}
+
+static void on_loaded(uv_async_t *async)
+{
+    struct node *node = async->data;
+    uv_thread_join(&node->loader);
+    node->result = node->load_result;
+    if (node->stopping) { /* a signal came meanwhile */
+        node->result = ERR_OK;
+        uv_stop(&node->loop);
+        return;
+    }
+    if (node->result == ERR_OK) {
+        node->result = start_serving(node);
+    } else {
+        log_error(LOG_STORAGE, "can't start: storage can't be used",
+                  log_text("error", err_text(node->result)));
+    }
+    if (node->result != ERR_OK) {
+        uv_stop(&node->loop);
+    }
+}
+
+/* On a thread of its own: meanwhile the HTTP endpoint says that we are starting. */
+static void load(void *arg)
+{
+    struct node *node = arg;
+    node->load_result = broker_load(node->broker, &node->storage.storage);
+    uv_async_send(&node->loaded);
+}
+
+/* Serves until a signal comes and the workers have ended. */
+static enum err serve(struct node *node)
+{
+    uv_async_init(&node->loop, &node->all_ended, on_all_ended);
+    uv_async_init(&node->loop, &node->loaded, on_loaded);
+    node->all_ended.data = node;
+    node->loaded.data = node;
+    enum err err = start_http(node); /* first: who watches may see us start */
+    if (err == ERR_OK && uv_thread_create(&node->loader, load, node) != 0) {
+        err = ERR_MEMORY;
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
     uv_run(&node->loop, UV_RUN_DEFAULT);
     broker_join(node->broker);
-    return ERR_OK;
+    broker_close_storage(node->broker);
+    return node->result;
 }
 
 static int run(struct node *node)
@@ -207,6 +266,7 @@ static int run(struct node *node)
         return 1;
     }
     start_signals(node);
+    storage_settings_init(&node->storage, &node->config);
     enum err err = broker_create(&node->config, &node->broker);
     if (err == ERR_OK) {
         err = serve(node);
@@ -221,6 +281,9 @@ int main(int argc, char **argv)
 {
     static struct node node;
     int code = EXIT_USAGE;
+    if (command_run(argc, argv, environ, &code)) {
+        return code;
+    }
     switch (config_load(&node.config, argc, argv, environ, stdout, stderr)) {
     case CONFIG_RUN:
         code = run(&node);

@@ -20,10 +20,9 @@ enum metric {
 };
 
 /* Upper bounds of the latency buckets, in microseconds; a last one without a bound follows. */
-#define METRIC_LATENCY_BUCKETS_US(X)                                                     \
-    X(10)                                                                                \
-    X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(50000) X(250000) \
-        X(1000000)
+#define METRIC_LATENCY_BUCKETS_US(X) \
+    X(10)                            \
+    X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(50000) X(250000) X(1000000)
 #define METRIC_LATENCY_BUCKETS 14
 
 struct metrics {

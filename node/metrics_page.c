@@ -98,7 +98,7 @@ static const struct computed {
 };
 /* clang-format on */
 
-/* ---- the page -------------------------------------------------------------------------------- */
+/* ---- what is counted ------------------------------------------------------------------------- */
 
 static const char *type_name(const struct metric_info *row)
 {
@@ -139,42 +139,124 @@ static void add_counted(const struct metrics_context *context, struct text *page
     }
 }
 
-/* The sum over all workers of bucket `index`, without those below. */
-static uint64_t bucket_sum(const struct metrics_context *context, unsigned index)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < context->count; i++) {
-        sum += atomic_load_explicit(&context->sets[i]->latency[index], memory_order_relaxed);
-    }
-    return sum;
-}
+/* ---- histograms ------------------------------------------------------------------------------ */
 
-static double latency_sum_s(const struct metrics_context *context)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < context->count; i++) {
-        sum += atomic_load_explicit(&context->sets[i]->latency_sum_ns, memory_order_relaxed);
-    }
-    return (double)sum / 1e9;
-}
+#define BUCKETS_MAX 16
+static_assert(METRIC_LATENCY_BUCKETS <= BUCKETS_MAX, "room for the latency");
+static_assert(STATS_COMMIT_BUCKETS <= BUCKETS_MAX, "room for the commits");
+static_assert(STATS_BATCH_BUCKETS <= BUCKETS_MAX, "room for the batches");
 
-static void add_latency(const struct metrics_context *context, struct text *page)
+/* One that was read, in the units of the page. */
+struct histogram {
+    const char *name;
+    const char *help;
+    unsigned buckets;
+    double bounds[BUCKETS_MAX];   /* upper ones; the last bucket has none */
+    uint64_t counts[BUCKETS_MAX]; /* without those of lower buckets */
+    double sum;
+};
+
+static void add_histogram(struct text *page, const struct histogram *histogram)
 {
     uint64_t count = 0;
-    add_head(page, LATENCY_NAME, LATENCY_HELP, "histogram");
-    for (unsigned i = 0; i < METRIC_LATENCY_BUCKETS; i++) {
-        count += bucket_sum(context, i);
-        if (i + 1 < METRIC_LATENCY_BUCKETS) {
-            text_printf(page, LATENCY_NAME "_bucket{le=\"%g\"} %llu\n",
-                        (double)metric_latency_bound_ns(i) / 1e9, (unsigned long long)count);
+    add_head(page, histogram->name, histogram->help, "histogram");
+    for (unsigned i = 0; i < histogram->buckets; i++) {
+        count += histogram->counts[i];
+        if (i + 1 < histogram->buckets) {
+            text_printf(page, "%s_bucket{le=\"%g\"} %llu\n", histogram->name, histogram->bounds[i],
+                        (unsigned long long)count);
         } else {
-            text_printf(page, LATENCY_NAME "_bucket{le=\"+Inf\"} %llu\n",
+            text_printf(page, "%s_bucket{le=\"+Inf\"} %llu\n", histogram->name,
                         (unsigned long long)count);
         }
     }
-    text_printf(page, LATENCY_NAME "_sum %.9f\n" LATENCY_NAME "_count %llu\n",
-                latency_sum_s(context), (unsigned long long)count);
+    text_printf(page, "%s_sum %.15g\n%s_count %llu\n", histogram->name, histogram->sum,
+                histogram->name, (unsigned long long)count);
 }
+
+static uint64_t read_count(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* The sum over all workers. */
+static void add_latency(const struct metrics_context *context, struct text *page)
+{
+    struct histogram latency = {
+        .name = LATENCY_NAME, .help = LATENCY_HELP, .buckets = METRIC_LATENCY_BUCKETS};
+    for (unsigned i = 0; i < latency.buckets; i++) {
+        latency.bounds[i] = (double)metric_latency_bound_ns(i) / 1e9;
+    }
+    for (unsigned set = 0; set < context->count; set++) {
+        for (unsigned i = 0; i < latency.buckets; i++) {
+            latency.counts[i] += read_count(&context->sets[set]->latency[i]);
+        }
+        latency.sum += (double)read_count(&context->sets[set]->latency_sum_ns) / 1e9;
+    }
+    add_histogram(page, &latency);
+}
+
+/* ---- storage --------------------------------------------------------------------------------- */
+
+#define COMMIT_NAME "pulse_storage_commit_seconds"
+#define COMMIT_HELP \
+    "Time from the hand-over of the first operation of a batch to the commit of the batch"
+#define BATCH_NAME "pulse_storage_batch_operations"
+#define BATCH_HELP "Operations that are committed together"
+
+/* What the word of a row's kind means: a counter or a gauge, and by what its value is divided. */
+#define KIND_COUNTER true, 1
+#define KIND_GAUGE false, 1
+#define KIND_SECONDS false, 1e6
+
+static const struct stored {
+    const char *name;
+    const char *help;
+    bool counter;
+    double unit;
+} stored[] = {
+#define X(id, kind, name, help) [STAT_##id] = {name, help, KIND_##kind},
+#include "storage/stats.def"
+#undef X
+};
+
+static const char *stored_type(const struct stored *row)
+{
+    return row->counter ? "counter" : "gauge";
+}
+
+static void add_commits(const struct storage_stats *stats, struct text *page)
+{
+    struct histogram commits = {
+        .name = COMMIT_NAME, .help = COMMIT_HELP, .buckets = STATS_COMMIT_BUCKETS};
+    struct histogram batches = {
+        .name = BATCH_NAME, .help = BATCH_HELP, .buckets = STATS_BATCH_BUCKETS};
+    for (unsigned i = 0; i < commits.buckets; i++) {
+        commits.bounds[i] = (double)stats_commit_bound_us(i) / 1e6;
+        commits.counts[i] = read_count(&stats->commit[i]);
+    }
+    for (unsigned i = 0; i < batches.buckets; i++) {
+        batches.bounds[i] = (double)stats_batch_bound(i);
+        batches.counts[i] = read_count(&stats->batch[i]);
+    }
+    commits.sum = (double)read_count(&stats->commit_sum_us) / 1e6;
+    batches.sum = (double)read_count(&stats->batch_sum);
+    add_histogram(page, &commits);
+    add_histogram(page, &batches);
+}
+
+static void add_storage(const struct storage_stats *stats, struct text *page)
+{
+    for (unsigned id = 0; id < STAT_COUNT; id++) {
+        const struct stored *row = &stored[id];
+        add_head(page, row->name, row->help, stored_type(row));
+        text_printf(page, "%s %.15g\n", row->name,
+                    (double)stat_get(stats, (enum storage_stat)id) / row->unit);
+    }
+    add_commits(stats, page);
+}
+
+/* ---- the page -------------------------------------------------------------------------------- */
 
 static void add_computed(const struct metrics_context *context, struct text *page)
 {
@@ -191,6 +273,9 @@ void metrics_page(const struct metrics_context *context, struct text *page)
     add_counted(context, page);
     add_latency(context, page);
     add_computed(context, page);
+    if (context->storage != NULL) {
+        add_storage(context->storage, page);
+    }
 }
 
 /* ---- the reference page ---------------------------------------------------------------------- */
@@ -225,14 +310,26 @@ static void add_counted_reference(struct text *page)
     }
 }
 
+static void add_storage_reference(struct text *page)
+{
+    for (unsigned id = 0; id < STAT_COUNT; id++) {
+        add_reference_row(page, stored[id].name, stored_type(&stored[id]), "", stored[id].help);
+    }
+    add_reference_row(page, COMMIT_NAME, "histogram", "le", COMMIT_HELP);
+    add_reference_row(page, BATCH_NAME, "histogram", "le", BATCH_HELP);
+}
+
 void metrics_reference(struct text *page)
 {
-    text_add(page, "# Metrics\n\n"
-                   "<!-- Generated from node/metrics.def, node/metrics_page.c and "
-                   "node/sys_topics.c: `pulse --print-metrics-reference`. -->\n\n"
-                   "`GET /metrics` at `observability.metrics_bind` answers in the Prometheus text "
-                   "format, version 0.0.4. Counters start at 0 with the process.\n\n"
-                   "| name | type | labels | meaning |\n|---|---|---|---|\n");
+    text_add(page,
+             "# Metrics\n\n"
+             "<!-- Generated from node/metrics.def, node/metrics_page.c, "
+             "storage/stats.def and node/sys_topics.c: `pulse --print-metrics-reference`. -->\n\n"
+             "`GET /metrics` at `observability.metrics_bind` answers in the Prometheus text "
+             "format, version 0.0.4. Counters start at 0 with the process. What begins with "
+             "`pulse_storage_` is "
+             "there when something is stored (`storage.engine` is not `memory`).\n\n"
+             "| name | type | labels | meaning |\n|---|---|---|---|\n");
     add_counted_reference(page);
     add_reference_row(page, LATENCY_NAME, "histogram", "le", LATENCY_HELP);
     for (size_t i = 0; i < ARRAY_COUNT(computed); i++) {
@@ -241,6 +338,7 @@ void metrics_reference(struct text *page)
         add_reference_row(page, row->name, type_name(row), row->labels[0] != '\0' ? "version" : "",
                           row->help);
     }
+    add_storage_reference(page);
     text_add(page, "\n");
     sys_topics_reference(page);
 }

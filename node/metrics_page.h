@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "base/text.h"
 #include "node/metrics.h"
+#include "storage/stats.h"
 
 /* What is not a counter of a worker, filled in by the broker when it asks for a page. */
 struct metrics_context {
@@ -24,6 +25,7 @@ struct metrics_context {
     size_t retained_messages;
     size_t retained_bytes;
     size_t filters;
+    struct storage_stats *storage; /* NULL: nothing is stored, and nothing said about it */
 };
 
 /* Appends the whole page of /metrics, # HELP and # TYPE included. */

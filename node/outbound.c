@@ -8,18 +8,14 @@
 /*
  * Invariants:
  *   inflight <= count <= cap, next <= count;
- *   entries [0, inflight) have successive packet ids (65535 is followed by 1) and are not WAITING;
- *   entries [inflight, count) are WAITING;
- *   WAITING and SENT entries hold a message, RELEASED and DONE ones do not.
+ *   positions grow from each entry to the next;
+ *   entries [0, inflight) are not WAITING and lie within OUTBOUND_INFLIGHT_MAX positions, entries
+ *   [inflight, count) are WAITING;
+ *   WAITING and SENT entries hold a message, the others do not.
  */
 
 #define RING_MIN 8u
 #define EXTRA_MIN 4u
-
-static uint16_t id_after(uint16_t id)
-{
-    return id == UINT16_MAX ? 1 : (uint16_t)(id + 1);
-}
 
 static void free_ids(struct outbound *out, struct outbound_entry *entry)
 {
@@ -40,7 +36,7 @@ void outbound_drop_message(struct outbound *out, struct outbound_entry *entry,
         entry->message = NULL;
         free_ids(out, entry);
     }
-    entry->state = (uint8_t)state;
+    entry->state = state;
 }
 
 void outbound_fini(struct outbound *out)
@@ -119,10 +115,10 @@ static enum err keep_ids(struct outbound *out, struct outbound_entry *entry, con
     return ERR_OK;
 }
 
-enum err outbound_push(struct outbound *out, struct outbound_entry entry, const uint32_t *ids,
+static enum err append(struct outbound *out, struct outbound_entry entry, const uint32_t *ids,
                        size_t id_count)
 {
-    ASSERT(entry.message != NULL && entry.state == OUTBOUND_WAITING);
+    ASSERT(out->count == 0 || entry.position > outbound_at(out, out->count - 1)->position);
     if (out->count == out->cap && grow(out) != ERR_OK) {
         return ERR_MEMORY;
     }
@@ -132,8 +128,31 @@ enum err outbound_push(struct outbound *out, struct outbound_entry entry, const 
     }
     out->count++;
     *outbound_at(out, out->count - 1) = entry;
-    out->bytes += message_bytes(entry.message);
+    out->last_position = entry.position;
+    out->bytes += entry.message != NULL ? message_bytes(entry.message) : 0;
     return ERR_OK;
+}
+
+enum err outbound_push(struct outbound *out, struct outbound_entry entry, const uint32_t *ids,
+                       size_t id_count)
+{
+    ASSERT(entry.message != NULL && entry.state == OUTBOUND_WAITING);
+    entry.position = (out->last_position + 1) & OUTBOUND_POSITION_MAX;
+    return append(out, entry, ids, id_count);
+}
+
+enum err outbound_restore(struct outbound *out, struct outbound_entry entry, const uint32_t *ids,
+                          size_t id_count)
+{
+    ASSERT((entry.message != NULL) == (entry.state != OUTBOUND_RELEASED));
+    enum err err = append(out, entry, ids, id_count);
+    if (err == ERR_OK && entry.state != OUTBOUND_WAITING) {
+        while (out->inflight + 1 < out->count) { /* what is before it was sent before */
+            outbound_at(out, out->inflight++)->state = OUTBOUND_SENT;
+        }
+        out->inflight++;
+    }
+    return err;
 }
 
 size_t outbound_ids(const struct outbound *out, const struct outbound_entry *entry,
@@ -148,15 +167,41 @@ size_t outbound_ids(const struct outbound *out, const struct outbound_entry *ent
     return entry->subscription_id != 0 ? 1 : 0;
 }
 
+bool outbound_may_start(const struct outbound *out)
+{
+    return out->inflight == 0 ||
+           outbound_at(out, out->inflight)->position - outbound_at(out, 0)->position <
+               OUTBOUND_INFLIGHT_MAX;
+}
+
 struct outbound_entry *outbound_start(struct outbound *out)
 {
-    ASSERT(outbound_waiting(out) > 0 && out->inflight < OUTBOUND_INFLIGHT_MAX);
+    ASSERT(outbound_waiting(out) > 0 && outbound_may_start(out));
     struct outbound_entry *entry = outbound_at(out, out->inflight);
-    out->last_id = id_after(out->last_id);
-    entry->packet_id = out->last_id;
     entry->state = OUTBOUND_SENT;
     out->inflight++;
     return entry;
+}
+
+/* Among the first `count` entries. Without gaps it is the last that may be. */
+static struct outbound_entry *find_among(const struct outbound *out, uint64_t position,
+                                         uint32_t count)
+{
+    uint32_t low = 0;
+    uint32_t high = count;
+    while (low < high) {
+        uint32_t middle = high == count ? high - 1 : low + (high - low) / 2;
+        struct outbound_entry *entry = outbound_at(out, middle);
+        if (entry->position == position) {
+            return entry;
+        }
+        if (entry->position < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
 }
 
 struct outbound_entry *outbound_find(const struct outbound *out, uint16_t packet_id)
@@ -164,14 +209,20 @@ struct outbound_entry *outbound_find(const struct outbound *out, uint16_t packet
     if (out->inflight == 0 || packet_id == 0) {
         return NULL;
     }
-    uint32_t first = outbound_at(out, 0)->packet_id;
-    uint32_t distance = (packet_id + 65535u - first) % 65535u;
-    if (distance >= out->inflight) {
+    const struct outbound_entry *first = outbound_at(out, 0);
+    uint32_t distance = (packet_id + 65535u - outbound_packet_id(first)) % 65535u;
+    uint32_t among = distance < out->inflight ? distance + 1 : out->inflight;
+    struct outbound_entry *entry = find_among(out, first->position + distance, among);
+    return entry == NULL || entry->state == OUTBOUND_DONE ? NULL : entry;
+}
+
+struct outbound_entry *outbound_find_position(const struct outbound *out, uint64_t position)
+{
+    if (out->count == 0 || position < outbound_at(out, 0)->position) {
         return NULL;
     }
-    struct outbound_entry *entry = outbound_at(out, distance);
-    ASSERT(entry->packet_id == packet_id);
-    return entry->state == OUTBOUND_DONE ? NULL : entry;
+    uint64_t distance = position - outbound_at(out, 0)->position;
+    return find_among(out, position, distance < out->count ? (uint32_t)distance + 1 : out->count);
 }
 
 void outbound_trim(struct outbound *out)

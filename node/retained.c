@@ -193,6 +193,15 @@ enum err retained_set(struct retained *store, struct message *message)
     return err;
 }
 
+struct message *retained_get(struct retained *store, struct slice topic)
+{
+    (void)pthread_mutex_lock(&store->mutex);
+    struct retained_entry *entry = find(store, topic);
+    struct message *message = entry != NULL ? message_keep(entry->message) : NULL;
+    (void)pthread_mutex_unlock(&store->mutex);
+    return message;
+}
+
 size_t retained_expire(struct retained *store, uint64_t now_ms, size_t budget)
 {
     size_t dropped = 0;

@@ -31,6 +31,11 @@ void retained_destroy(struct retained *store);
  */
 must_check enum err retained_set(struct retained *store, struct message *message);
 
+/* The retained message of `topic`: gives a reference, or NULL. Any thread, outside read sections
+ * too.
+ */
+struct message *retained_get(struct retained *store, struct slice topic);
+
 /* Drops what has expired at `now_ms`, looking at no more than `budget` topics in this call; a later
  * call goes on where this one ended. Returns how many were dropped. */
 size_t retained_expire(struct retained *store, uint64_t now_ms, size_t budget);

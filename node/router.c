@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/delivery.h"
+#include "node/journal.h"
 #include "base/message.h"
 #include "node/retained.h"
 #include "node/session.h"
@@ -149,7 +150,8 @@ static void deliver_merged(struct worker *worker, struct encoder *encoder,
     }
 }
 
-static void deliver_here(struct worker *worker, struct message *message, const struct match *match)
+static void deliver_here(struct worker *worker, struct message *message, const struct match *match,
+                         struct receipt **receipt)
 {
     if ((match->workers >> worker->index & 1) == 0) {
         return;
@@ -158,55 +160,13 @@ static void deliver_here(struct worker *worker, struct message *message, const s
     if (match->count == 1) {
         const struct sub_list *list = &match->nodes[0]->lists[worker->index];
         encoder_init(&encoder, worker, message, list->count);
+        encoder.receipt = receipt;
         deliver_list(&encoder, list);
     } else {
         encoder_init(&encoder, worker, message, match->count);
+        encoder.receipt = receipt;
         deliver_merged(worker, &encoder, match);
     }
-}
-
-/* ---- receipts -------------------------------------------------------------------------------- */
-
-static void open_receipt(struct worker *worker, struct mail *mail)
-{
-    struct receipt *receipt = container_of(mail, struct receipt, mail);
-    struct session *session = session_table_get(&worker->sessions, receipt->session);
-    if (session != NULL) {
-        inbound_ack_ready(session->inbound, receipt->ack_serial);
-        session_send_ready_acks(session);
-    }
-    mem_free(receipt);
-}
-
-static struct receipt *receipt_create(void)
-{
-    struct receipt *receipt = mem_alloc(sizeof(*receipt));
-    receipt->mail.open = open_receipt;
-    atomic_store_explicit(&receipt->waiting, 1, memory_order_relaxed);
-    return receipt;
-}
-
-/* One of those waited for is done. The last one sends the receipt back. */
-static void receipt_done(struct worker *worker, struct receipt *receipt)
-{
-    if (receipt == NULL ||
-        atomic_fetch_sub_explicit(&receipt->waiting, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
-    unsigned home = session_handle_worker(receipt->session);
-    if (home == worker->index) {
-        open_receipt(worker, &receipt->mail);
-    } else {
-        worker_send(worker, home, &receipt->mail);
-    }
-}
-
-void router_await(struct worker *worker, struct receipt *receipt, uint64_t session,
-                  uint32_t ack_serial)
-{
-    receipt->session = session;
-    receipt->ack_serial = ack_serial;
-    receipt_done(worker, receipt);
 }
 
 /* ---- other workers --------------------------------------------------------------------------- */
@@ -238,15 +198,15 @@ static size_t parcel_bytes(const struct parcel *parcel)
 
 static bool give_to_member(struct worker *worker, struct message *message,
                            struct share_group *group, const struct share_member *member,
-                           struct receipt **receipt, bool wants_receipt);
+                           struct receipt **receipt);
 
 /* The member that was picked is gone meanwhile: another one, while there is any. */
 static void deliver_to_member(struct worker *worker, const struct parcel *parcel)
 {
     struct receipt *receipt = parcel->receipt;
+    struct receipt **waiting = receipt != NULL ? &receipt : NULL;
     struct share_member member = parcel->member;
-    while (!give_to_member(worker, parcel->message, parcel->group, &member, &receipt,
-                           receipt != NULL)) {
+    while (!give_to_member(worker, parcel->message, parcel->group, &member, waiting)) {
         if (!share_group_pick(parcel->group, member.session, &member)) {
             metric_add(&worker->metrics, METRIC_DROPPED_NO_MEMBER, 1);
             break;
@@ -261,8 +221,10 @@ static void open_parcel(struct worker *worker, const struct parcel *parcel)
     if (parcel->group != NULL) {
         deliver_to_member(worker, parcel);
     } else {
+        struct receipt *receipt = parcel->receipt;
         deliver_here(worker, parcel->message,
-                     match_topic(worker->matches, message_topic(parcel->message)));
+                     match_topic(worker->matches, message_topic(parcel->message)),
+                     receipt != NULL ? &receipt : NULL);
     }
     receipt_done(worker, parcel->receipt);
     message_unref(parcel->message);
@@ -293,7 +255,7 @@ static struct parcel *next_parcel(struct worker *worker, unsigned to)
 
 /* Posts `message` to worker `to`. */
 static void post(struct worker *worker, unsigned to, struct message *message,
-                 struct receipt **receipt, bool wants_receipt, struct share_group *group,
+                 struct receipt **receipt, struct share_group *group,
                  const struct share_member *member)
 {
     struct message *kept = message_keep(message);
@@ -308,11 +270,7 @@ static void post(struct worker *worker, unsigned to, struct message *message,
         parcel->group = group;
         parcel->member = *member;
     }
-    if (wants_receipt) {
-        *receipt = *receipt != NULL ? *receipt : receipt_create();
-        atomic_fetch_add_explicit(&(*receipt)->waiting, 1, memory_order_relaxed);
-        parcel->receipt = *receipt;
-    }
+    parcel->receipt = receipt_hold(worker, receipt);
     size_t bytes = parcel_bytes(parcel);
     struct worker *target = worker->broker->workers[to];
     size_t queued = atomic_fetch_add_explicit(&target->inbox_bytes, bytes, memory_order_relaxed);
@@ -326,11 +284,11 @@ static void post(struct worker *worker, unsigned to, struct message *message,
 /* Delivers or posts to `member`. False: its session, which would be here, is gone. */
 static bool give_to_member(struct worker *worker, struct message *message,
                            struct share_group *group, const struct share_member *member,
-                           struct receipt **receipt, bool wants_receipt)
+                           struct receipt **receipt)
 {
     unsigned to = session_handle_worker(member->session);
     if (to != worker->index) {
-        post(worker, to, message, receipt, wants_receipt, group, member);
+        post(worker, to, message, receipt, group, member);
         return true;
     }
     struct session *session = session_table_get(&worker->sessions, member->session);
@@ -339,6 +297,7 @@ static bool give_to_member(struct worker *worker, struct message *message,
     }
     struct encoder encoder;
     encoder_init(&encoder, worker, message, 1);
+    encoder.receipt = receipt;
     struct delivery delivery = {.qos = member->qos,
                                 .retain = message->retain && member->retain_as_published,
                                 .shared = true,
@@ -351,7 +310,7 @@ static bool give_to_member(struct worker *worker, struct message *message,
 
 /* One member of each group of each filter that matched. */
 static bool deliver_shared(struct worker *worker, struct message *message,
-                           const struct match *match, struct receipt **receipt, bool wants_receipt)
+                           const struct match *match, struct receipt **receipt)
 {
     bool any = false;
     for (uint32_t n = 0; n < match->count; n++) {
@@ -359,7 +318,7 @@ static bool deliver_shared(struct worker *worker, struct message *message,
         for (; group != NULL; group = share_group_next(group)) {
             struct share_member member;
             if (share_group_pick(group, 0, &member)) {
-                any |= give_to_member(worker, message, group, &member, receipt, wants_receipt);
+                any |= give_to_member(worker, message, group, &member, receipt);
             }
         }
     }
@@ -367,17 +326,16 @@ static bool deliver_shared(struct worker *worker, struct message *message,
 }
 
 bool router_redispatch(struct worker *worker, struct message *message, struct share_group *group,
-                       uint64_t except, bool connected_only)
+                       uint64_t except, bool connected_only, struct receipt **receipt)
 {
     struct share_member member;
-    struct receipt *receipt = NULL;
     return share_group_pick(group, except, &member) && (member.connected || !connected_only) &&
-           give_to_member(worker, message, group, &member, &receipt, false);
+           give_to_member(worker, message, group, &member, receipt);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
-static void retain(struct worker *worker, struct message *message)
+static void retain(struct worker *worker, struct message *message, struct receipt **receipt)
 {
     struct retained *store = worker->broker->retained;
     enum err err = retained_set(store, message);
@@ -390,29 +348,32 @@ static void retain(struct worker *worker, struct message *message)
         metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
         log_debug(LOG_RETAINED, "message not retained: limit reached",
                   log_slice("topic", message_topic(message)));
+        return;
     }
+    journal_retained(worker, message, receipt);
 }
 
-struct route router_publish(struct worker *worker, struct message *message, bool wants_receipt)
+bool router_publish(struct worker *worker, struct message *message, struct receipt **receipt)
 {
     if (message->retain) {
-        retain(worker, message); /* first: who subscribes now must see it one way or the other */
+        /* first: who subscribes now must see it one way or the other */
+        retain(worker, message, receipt);
     }
     const struct match *match = match_topic(worker->matches, message_topic(message));
-    struct route route = {.matched = match->workers != 0};
+    bool matched = match->workers != 0;
     if (match->count == 0) {
-        return route;
+        return false;
     }
     /* Sharing workers and groups first: delivering here may change what `match` points to. */
     uint64_t others = match->workers & ~((uint64_t)1 << worker->index);
     while (others != 0) {
         unsigned to = (unsigned)__builtin_ctzll(others);
         others &= others - 1;
-        post(worker, to, message, &route.receipt, wants_receipt, NULL, NULL);
+        post(worker, to, message, receipt, NULL, NULL);
     }
     if (match->shared) {
-        route.matched |= deliver_shared(worker, message, match, &route.receipt, wants_receipt);
+        matched |= deliver_shared(worker, message, match, receipt);
     }
-    deliver_here(worker, message, match);
-    return route;
+    deliver_here(worker, message, match, receipt);
+    return matched;
 }

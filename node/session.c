@@ -5,11 +5,14 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/conn.h"
+#include "node/journal.h"
 #include "base/message.h"
+#include "node/receipt.h"
 #include "node/throttle.h"
 #include "node/transport.h"
 #include "node/will.h"
 #include "node/worker.h"
+#include "storage/storage.h"
 
 static void on_timer(struct timer *timer);
 
@@ -20,6 +23,9 @@ struct session *session_create(struct worker *worker, struct slice client_id)
     session->timer.fire = on_timer;
     list_init(&session->replays);
     list_init(&session->replay_link);
+    session->held_to = UINT64_MAX;
+    session->expires_at_ms = CLOCK_NEVER;
+    session->will_due_ms = CLOCK_NEVER;
     session->client_id_len = (uint16_t)client_id.len;
     memcpy(session->client_id, client_id.data, client_id.len);
     session->identity = hash_identity(client_id);
@@ -46,12 +52,41 @@ void session_free(struct session *session)
     mem_free(session);
 }
 
-static void publish_will(struct session *session)
+/* The placement that storage is told with, made at the first need; NULL: the session is not kept.
+ */
+static struct receipt **placement_of(struct session *session, struct receipt **placement)
+{
+    if (session->stored_id == 0) {
+        return NULL;
+    }
+    if (*placement == NULL) {
+        *placement = receipt_create_placement(session->worker);
+    }
+    return placement;
+}
+
+/* What it brings to sessions and its own end are stored together. */
+static void publish_will(struct session *session, struct receipt **placement)
 {
     struct will *will = session->will;
+    if (will == NULL) {
+        return;
+    }
+    struct receipt **receipt = placement_of(session, placement);
+    journal_will_drop(session, *placement);
     session->will = NULL;
+    will_publish(session, will, receipt);
+}
+
+void session_set_will(struct session *session, struct will *will)
+{
+    if (session->will != NULL) {
+        journal_will_drop(session, NULL);
+        will_destroy(session->will);
+    }
+    session->will = will;
     if (will != NULL) {
-        will_publish(session, will);
+        journal_will(session);
     }
 }
 
@@ -69,6 +104,7 @@ static void count_lost(struct session *session)
         }
         if (entry->message != NULL) {
             metric_add(metrics, METRIC_DROPPED_SESSION_ENDED, 1);
+            journal_pop(session, entry);
         }
     }
     metric_add(metrics, METRIC_QUEUED_BYTES, -(int64_t)out->bytes);
@@ -77,14 +113,51 @@ static void count_lost(struct session *session)
     }
 }
 
+/* Its client wants it to end with this connection: as if it never had been kept. */
+static void stop_keeping(struct session *session)
+{
+    struct outbound *out = &session->outbound;
+    for (uint32_t i = 0; i < out->count; i++) {
+        struct outbound_entry *entry = outbound_at(out, i);
+        if (entry->message != NULL) {
+            journal_pop(session, entry);
+        }
+        entry->gate = OUTBOUND_OPEN;
+        if (entry->state == OUTBOUND_RELEASING) {
+            entry->state = OUTBOUND_RELEASED;
+        }
+    }
+    if (session->will != NULL) {
+        journal_will_drop(session, NULL);
+    }
+    journal_session_drop(session, NULL);
+    session->held_to = UINT64_MAX;
+}
+
 void session_end(struct session *session)
 {
     ASSERT(session->conn == NULL);
     log_debug(LOG_SESSION, "session ended", log_slice("client_id", session_client_id(session)));
-    publish_will(session);
-    session_pass_on_shared(session, true);
+    struct worker *worker = session->worker;
+    struct receipt *placement = NULL;
+    publish_will(session, &placement);
+    session_pass_on_shared(session, true, &placement);
     count_lost(session);
+    journal_session_drop(session, placement);
     session_free(session);
+    receipt_done(worker, placement);
+}
+
+void session_set_expiry(struct session *session, uint32_t expiry_s)
+{
+    struct storage *storage = session->worker->journal.storage;
+    session->expiry_s = expiry_s;
+    if (expiry_s > 0 && storage != NULL && session->stored_id == 0) {
+        session->stored_id = storage_next_id(storage);
+        session->held_to = 0;
+    } else if (expiry_s == 0 && session->stored_id != 0) {
+        stop_keeping(session);
+    }
 }
 
 /* ---- connections come and go ----------------------------------------------------------------- */
@@ -113,6 +186,8 @@ void session_attach(struct session *session, struct conn *conn)
     session->conn = conn;
     session->acked_ms = worker_now(session->worker);
     timer_disarm(&session->worker->timers, &session->timer);
+    conn->serial = ++session->worker->last_connection;
+    journal_session(session);
     set_connected(session, true);
     outbound_rewind(&session->outbound);
     start_retransmission(session);
@@ -122,27 +197,38 @@ void session_attach(struct session *session, struct conn *conn)
     session_pump(session);
 }
 
-static uint64_t will_due(const struct session *session)
+/* When `seconds` are over, of which `gone_ms` are; not before now. */
+static uint64_t due_in(const struct session *session, uint32_t seconds, uint64_t gone_ms)
 {
-    return session->will == NULL
-               ? CLOCK_NEVER
-               : session->offline_since_ms + (uint64_t)session->will->delay_s * 1000;
+    uint64_t all_ms = (uint64_t)seconds * 1000;
+    return worker_now(session->worker) + (all_ms > gone_ms ? all_ms - gone_ms : 0);
 }
 
-static uint64_t expiry_due(const struct session *session)
+/* It has been offline for `gone_ms`. */
+static void set_deadlines(struct session *session, uint64_t gone_ms)
 {
-    return session->expiry_s == SESSION_EXPIRY_NEVER
-               ? CLOCK_NEVER
-               : session->offline_since_ms + (uint64_t)session->expiry_s * 1000;
+    session->expires_at_ms = session->expiry_s == SESSION_EXPIRY_NEVER
+                                 ? CLOCK_NEVER
+                                 : due_in(session, session->expiry_s, gone_ms);
+    session->will_due_ms =
+        session->will == NULL ? CLOCK_NEVER : due_in(session, session->will->delay_s, gone_ms);
 }
 
 static void wait_offline(struct session *session)
 {
-    uint64_t due = expiry_due(session);
-    due = will_due(session) < due ? will_due(session) : due;
+    uint64_t due = session->expires_at_ms;
+    due = session->will_due_ms < due ? session->will_due_ms : due;
     if (due != CLOCK_NEVER) {
         timer_arm(&session->worker->timers, &session->timer, due);
     }
+}
+
+void session_restored(struct session *session, uint64_t offline_ms)
+{
+    uint64_t now = worker_now(session->worker);
+    session->offline_since_ms = now > offline_ms ? now - offline_ms : 0;
+    set_deadlines(session, offline_ms);
+    wait_offline(session);
 }
 
 void session_detach(struct session *session, bool keep_will)
@@ -156,19 +242,23 @@ void session_detach(struct session *session, bool keep_will)
     if (session->inbound != NULL) {
         inbound_mark_stale(session->inbound);
     }
+    struct receipt *placement = NULL;
     if (!keep_will) {
-        will_destroy(session->will);
-        session->will = NULL;
+        session_set_will(session, NULL);
     } else if (session->will != NULL && session->will->delay_s == 0) {
-        publish_will(session);
+        publish_will(session, &placement);
     }
     if (session->expiry_s == 0) {
+        receipt_done(worker, placement);
         session_end(session);
         return;
     }
+    journal_session(session);
     if (worker->config->limits_shared_redispatch == SHARED_REDISPATCH_DISCONNECT) {
-        session_pass_on_shared(session, false);
+        session_pass_on_shared(session, false, &placement);
     }
+    receipt_done(worker, placement);
+    set_deadlines(session, 0);
     wait_offline(session);
 }
 
@@ -192,12 +282,15 @@ static void on_timer(struct timer *timer)
     reclaim_enter();
     if (session->conn != NULL) {
         retransmit(session);
-    } else if (expiry_due(session) <= now) {
+    } else if (session->expires_at_ms <= now) {
         metric_add(&session->worker->metrics, METRIC_SESSIONS_EXPIRED, 1);
         session_end(session);
     } else {
-        if (will_due(session) <= now) {
-            publish_will(session);
+        if (session->will_due_ms <= now) {
+            struct receipt *placement = NULL;
+            publish_will(session, &placement);
+            session->will_due_ms = CLOCK_NEVER;
+            receipt_done(session->worker, placement);
         }
         wait_offline(session);
     }

@@ -25,6 +25,7 @@
 
 struct conn;
 struct message;
+struct receipt;
 struct replay;
 struct will;
 struct worker;
@@ -49,13 +50,20 @@ struct session {
     struct list replay_link; /* in worker->replaying while there are any */
     struct timer timer;      /* offline: will delay and expiry; online: retransmission */
     uint64_t offline_since_ms;
-    uint64_t acked_ms; /* the last time that the client finished a message */
-    uint32_t expiry_s; /* Session Expiry Interval */
+    uint64_t expires_at_ms; /* offline: when it ends; CLOCK_NEVER */
+    uint64_t will_due_ms;   /* offline: when its will is published; CLOCK_NEVER */
+    uint64_t acked_ms;      /* the last time that the client finished a message */
+    uint64_t stored_id;     /* names it in storage; 0: it is not kept there */
+    uint64_t held_to;       /* storage holds its QoS 2 messages before this position */
+    uint32_t put_change;    /* journal: where its last SESSION_PUT may still gather, + 1 */
+    uint32_t held_wait;     /* journal: where its last WAIT_HELD may still gather, + 1 */
+    uint32_t expiry_s;      /* Session Expiry Interval */
     uint32_t subscription_count;
     uint32_t pauses;      /* reasons not to read from its connection (throttle.h) */
     uint32_t match_index; /* router: its place in the scratch list */
     uint16_t client_id_len;
     bool queue_warned : 1; /* said once in the log that the queue is full */
+    bool held_up : 1;      /* paused until storage takes more (journal.h) */
     char client_id[];
 };
 
@@ -70,6 +78,14 @@ struct session *session_create(struct worker *worker, struct slice client_id);
 /* Ends it: subscriptions, queue, a will that still waits (published). Its connection is gone
  * already. */
 void session_end(struct session *session);
+
+/* Its expiry interval is known (again): from now on it is kept in storage, or not. Before
+ * session_attach. */
+void session_set_expiry(struct session *session, uint32_t expiry_s);
+/* `will` (taken, NULL: none) in place of an earlier one, which is not published. */
+void session_set_will(struct session *session, struct will *will);
+/* An earlier process had it: it was offline since `offline_ms` ago. */
+void session_restored(struct session *session, uint64_t offline_ms);
 
 /* As session_end at shutdown: nothing is published or passed on. */
 void session_free(struct session *session);
@@ -96,6 +112,8 @@ void session_send_ready_acks(struct session *session);
 void session_pump(struct session *session);
 /* Publishers that wait for this client go on when its socket and its queue have room. */
 void session_release_publishers(struct session *session);
+/* Storage knows that the client has the message at `position`: PUBREL may be sent. */
+void session_released(struct session *session, uint64_t position);
 /* PUBACK, PUBREC, PUBCOMP of the client. */
 void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t packet_id,
                     uint8_t reason);
@@ -106,8 +124,9 @@ void session_replay_some(struct session *session);
 /* Stops the replay for `sub`, if there is one. */
 void session_replay_cancel(struct session *session, struct subscription *sub);
 /* Shared messages that this session has not finished go to other members. With `ended`, also if
- * nobody is connected; else only to connected ones. */
-void session_pass_on_shared(struct session *session, bool ended);
+ * nobody is connected; else only to connected ones. What storage is told of that goes into the
+ * placement in `*placement`, made when needed. */
+void session_pass_on_shared(struct session *session, bool ended, struct receipt **placement);
 
 /* ---- subscriptions (session_subs.c) ---------------------------------------------------------- */
 

@@ -4,7 +4,9 @@
 #include "codec/topic.h"
 #include "node/conn.h"
 #include "node/delivery.h"
+#include "node/journal.h"
 #include "base/message.h"
+#include "node/receipt.h"
 #include "node/retained.h"
 #include "node/router.h"
 #include "node/session_send.h"
@@ -34,6 +36,7 @@ static void drop_message(struct session *session, struct outbound_entry *entry,
 static void finish(struct session *session, struct outbound_entry *entry)
 {
     metric_add(&session->worker->metrics, inflight_gauge(entry), -1);
+    journal_pop(session, entry);
     drop_message(session, entry, OUTBOUND_DONE);
 }
 
@@ -41,6 +44,7 @@ void session_drop_first_waiting(struct session *session, enum metric why)
 {
     struct outbound *out = &session->outbound;
     size_t before = out->bytes;
+    journal_pop(session, outbound_at(out, out->inflight));
     outbound_drop_first_waiting(out);
     metric_add(&session->worker->metrics, METRIC_QUEUED_BYTES, -(int64_t)(before - out->bytes));
     metric_add(&session->worker->metrics, METRIC_QUEUED, -1);
@@ -58,7 +62,7 @@ static void send_publish(struct session *session, struct outbound_entry *entry,
     struct delivery delivery = {.qos = entry->qos_2 ? 2 : 1,
                                 .retain = entry->retain,
                                 .dup = again,
-                                .packet_id = entry->packet_id};
+                                .packet_id = outbound_packet_id(entry)};
     delivery.id_count = outbound_ids(out, entry, &delivery.ids);
     out->next++;
     if (delivery_write(encoder, session->conn, &delivery)) {
@@ -86,8 +90,14 @@ bool session_may_send(const struct session *session)
 {
     const struct outbound *out = &session->outbound;
     return conn_online(session->conn) && out->window < session->conn->receive_maximum &&
-           (out->next < out->inflight || out->inflight < OUTBOUND_INFLIGHT_MAX) &&
+           (out->next < out->inflight || out->next == out->count || outbound_may_start(out)) &&
            !delivery_congested(session->conn);
+}
+
+bool session_is_gated(const struct session *session, const struct outbound_entry *entry)
+{
+    return entry->gate == OUTBOUND_UNTIL_PLACED ||
+           (entry->gate == OUTBOUND_UNTIL_HELD && entry->position >= session->held_to);
 }
 
 /* Sends, sends again or gives up the entry that comes next, whose message is there. */
@@ -120,13 +130,14 @@ static void send_all(struct session *session)
     struct outbound *out = &session->outbound;
     while (out->next < out->count) {
         struct outbound_entry *entry = outbound_at(out, out->next);
-        if (entry->state == OUTBOUND_DONE) {
-            out->next++;
+        if (entry->state == OUTBOUND_DONE || entry->state == OUTBOUND_RELEASING) {
+            out->next++; /* releasing: session_released will send it */
         } else if (entry->state == OUTBOUND_RELEASED) {
-            conn_send_ack(session->conn, MQTT_PUBREL, entry->packet_id, MQTT_REASON_SUCCESS);
+            conn_send_ack(session->conn, MQTT_PUBREL, outbound_packet_id(entry),
+                          MQTT_REASON_SUCCESS);
             metric_add(&session->worker->metrics, METRIC_RETRANSMITTED, 1);
             out->next++;
-        } else if (session_may_send(session)) {
+        } else if (session_may_send(session) && !session_is_gated(session, entry)) {
             send_next(session, entry);
         } else {
             break;
@@ -201,9 +212,24 @@ static void on_pubrec(struct session *session, struct outbound_entry *entry, uin
         return;
     }
     if (entry->state == OUTBOUND_SENT) {
-        drop_message(session, entry, OUTBOUND_RELEASED);
+        bool storage_first = journal_release(session, entry);
+        drop_message(session, entry, storage_first ? OUTBOUND_RELEASING : OUTBOUND_RELEASED);
     }
-    conn_send_ack(session->conn, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
+    if (entry->state == OUTBOUND_RELEASED) {
+        conn_send_ack(session->conn, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
+    }
+}
+
+void session_released(struct session *session, uint64_t position)
+{
+    struct outbound_entry *entry = outbound_find_position(&session->outbound, position);
+    if (entry == NULL || entry->state != OUTBOUND_RELEASING) {
+        return;
+    }
+    entry->state = OUTBOUND_RELEASED;
+    if (conn_online(session->conn)) {
+        conn_send_ack(session->conn, MQTT_PUBREL, outbound_packet_id(entry), MQTT_REASON_SUCCESS);
+    }
 }
 
 void session_on_ack(struct session *session, enum mqtt_packet type, uint16_t packet_id,
@@ -322,19 +348,27 @@ static struct subscription *shared_for(struct session *session, struct slice top
     return NULL;
 }
 
-/* QoS 2 that was sent stays with its session, also when that ends [MQTT-4.8.2-4, -5]. */
+/* QoS 2 that was sent stays with its session, also when that ends [MQTT-4.8.2-4, -5]; so does what
+ * is just being placed. */
 static bool may_pass_on(const struct outbound_entry *entry)
 {
-    return entry->shared &&
+    return entry->shared && entry->gate != OUTBOUND_UNTIL_PLACED &&
            (entry->state == OUTBOUND_WAITING || (entry->state == OUTBOUND_SENT && !entry->qos_2));
 }
 
 /* Nobody is there to take it: it stays. */
 static void pass_on(struct session *session, struct outbound_entry *entry, bool ended,
-                    const struct subscription *sub)
+                    const struct subscription *sub, struct receipt **placement)
 {
-    if (!router_redispatch(session->worker, entry->message, sub->group, session->handle, !ended)) {
+    if (session->stored_id != 0 && *placement == NULL) {
+        *placement = receipt_create_placement(session->worker);
+    }
+    if (!router_redispatch(session->worker, entry->message, sub->group, session->handle, !ended,
+                           *placement != NULL ? placement : NULL)) {
         return;
+    }
+    if (*placement != NULL) {
+        journal_pop_placed(session, entry, *placement);
     }
     struct metrics *metrics = &session->worker->metrics;
     metric_add(metrics, METRIC_SHARED_REDISPATCH, 1);
@@ -343,7 +377,7 @@ static void pass_on(struct session *session, struct outbound_entry *entry, bool 
     drop_message(session, entry, OUTBOUND_DONE);
 }
 
-void session_pass_on_shared(struct session *session, bool ended)
+void session_pass_on_shared(struct session *session, bool ended, struct receipt **placement)
 {
     struct outbound *out = &session->outbound;
     struct subscription *sub = NULL;
@@ -358,7 +392,7 @@ void session_pass_on_shared(struct session *session, bool ended)
         }
         sub = shared_for(session, message_topic(entry->message), buffer, sub);
         if (sub != NULL) {
-            pass_on(session, entry, ended, sub);
+            pass_on(session, entry, ended, sub, placement);
         }
     }
     mem_free(buffer);

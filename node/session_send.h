@@ -11,10 +11,13 @@
 #include "node/metrics.h"
 
 struct encoder;
+struct outbound_entry;
 struct session;
 
 /* Whether the client's window, the packet ids and the socket allow one more message now. */
 bool session_may_send(const struct session *session);
+/* Whether storage has to hold `entry` before it is sent. */
+bool session_is_gated(const struct session *session, const struct outbound_entry *entry);
 /* The first waiting message, which is the next to send and the message of `encoder`, goes out. */
 void session_send_waiting(struct session *session, struct encoder *encoder);
 /* Drops the first waiting message and counts it as `why`. */

@@ -1,6 +1,7 @@
 #include "node/session.h"
 
 #include "base/mem.h"
+#include "node/journal.h"
 #include "node/worker.h"
 
 static void count(struct session *session, const struct subscription *sub, int by)
@@ -73,6 +74,7 @@ static struct subscription *add(struct session *session, struct slice filter, st
     sub->next_of_session = session->subscriptions;
     session->subscriptions = sub;
     count(session, sub, 1);
+    journal_subscription(session, sub, filter, share);
     return sub;
 }
 
@@ -95,6 +97,7 @@ struct subscription *session_subscribe(struct session *session, struct slice fil
     sub->no_local = options->no_local;
     sub->retain_as_published = options->retain_as_published;
     sub->retain_handling = options->retain_handling;
+    journal_subscription(session, sub, filter, share);
     return sub;
 }
 
@@ -104,6 +107,7 @@ bool session_unsubscribe(struct session *session, struct slice filter, struct sl
     if (sub == NULL) {
         return false;
     }
+    journal_subscription_drop(session, sub);
     unlink_and_free(session, sub);
     return true;
 }

@@ -53,7 +53,7 @@ void will_destroy(struct will *will)
     }
 }
 
-void will_publish(const struct session *session, struct will *will)
+void will_publish(const struct session *session, struct will *will, struct receipt **receipt)
 {
     struct worker *worker = session->worker;
     const struct message *kept = will->message;
@@ -66,7 +66,7 @@ void will_publish(const struct session *session, struct will *will)
     if (will->has_expiry) {
         message.expires_at_ms = worker_now(worker) + (uint64_t)will->expiry_s * 1000;
     }
-    (void)router_publish(worker, &message, false);
+    (void)router_publish(worker, &message, receipt);
     message_release(&message);
     metric_add(&worker->metrics, METRIC_WILLS_PUBLISHED, 1);
     will_destroy(will);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct mqtt_will;
+struct receipt;
 struct session;
 
 struct will {
@@ -25,7 +26,8 @@ struct will {
 struct will *will_create(const struct mqtt_will *will);
 void will_destroy(struct will *will);
 
-/* Publishes it in the name of `session`, and takes it. In a read section. */
-void will_publish(const struct session *session, struct will *will);
+/* Publishes it in the name of `session`, and takes it; `receipt` as in router_publish. In a read
+ * section. */
+void will_publish(const struct session *session, struct will *will, struct receipt **receipt);
 
 #endif

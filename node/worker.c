@@ -90,12 +90,15 @@ static void end_if_drained(struct worker *worker);
 void worker_flush(struct worker *worker)
 {
     reclaim_enter();
+    bool went_on;
     do {
+        went_on = journal_flush(worker);
         write_dirty(worker);
         go_on_reading(worker);
         finish_closing(worker);
-    } while (!list_empty(&worker->dirty) || !list_empty(&worker->closing) ||
+    } while (went_on || !list_empty(&worker->dirty) || !list_empty(&worker->closing) ||
              !list_empty(&worker->resumed));
+    (void)journal_flush(worker); /* what the last round brought */
     send_outboxes(worker);
     reclaim_leave();
     if (worker->stopping) {
@@ -162,6 +165,7 @@ struct worker *worker_create(struct broker *broker, unsigned index)
     uv_prepare_start(&worker->prepare, on_prepare);
     uv_idle_init(&worker->loop, &worker->spin);
     timers_init(&worker->timers, &worker->loop);
+    journal_init(worker, broker->storage);
     worker->matches = match_cache_create(&broker->index);
     worker->scratch = router_scratch_create();
     worker->read_buffer = mem_alloc(WORKER_READ_BUFFER);
@@ -252,6 +256,7 @@ void worker_destroy(struct worker *worker)
         transport_close(list_entry(item, struct conn, of_worker));
     }
     free_sessions(worker);
+    journal_fini(worker);
     throttle_forget(worker);
     timers_fini(&worker->timers);
     uv_close((uv_handle_t *)&worker->wake, NULL);

@@ -4,9 +4,9 @@
  * Owns      all of that. Other threads reach it through worker_post only.
  * Thread    its own; functions that any thread may call say so.
  *
- * One loop iteration: timers, then worker_flush in the prepare callback (write dirty connections,
- * read again from publishers that may go on, finish what is closing, hand mail to other workers),
- * then events.
+ * One loop iteration: timers, then worker_flush in the prepare callback (hand changes to storage,
+ * write dirty connections, read again from publishers that may go on, finish what is closing, hand
+ * mail to other workers), then events.
  */
 #ifndef PULSE_NODE_WORKER_H
 #define PULSE_NODE_WORKER_H
@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "node/broker.h"
+#include "node/journal.h"
 #include "base/message.h"
 #include "node/metrics.h"
 #include "node/outbuf.h"
@@ -66,6 +67,8 @@ struct worker {
     uint64_t outbox_dirty;            /* bit n: outbox[n] is not empty */
     struct list blocked[WORKERS_MAX]; /* publishers (struct throttle_wait) waiting for worker n */
 
+    struct journal journal;
+    uint64_t last_connection; /* conn.serial given out last */
     struct session_table sessions;
     struct list conns;     /* all, by conn.of_worker */
     struct list dirty;     /* conn.dirty_link: output to write */

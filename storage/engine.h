@@ -4,8 +4,9 @@
  * Thread    one at a time: the loader's until the writer starts, then the writer's. An engine may
  *           have threads of its own for work in the background.
  * Errors    ERR_IO, ERR_FULL (disk full), ERR_UNAVAILABLE (database gone): for now; the caller
- * tries again later. ERR_DAMAGED, ERR_VERSION, ERR_LOCKED, ERR_INVALID: for good. An engine logs
- *           the library's words of an error once, not at each retry (engine_trouble).
+ *           tries again later. ERR_DAMAGED, ERR_VERSION, ERR_LOCKED, ERR_INVALID: for good. Before
+ *           `apply` or `sync` returns an error it leaves the words of the system or the library
+ *           behind with engine_trouble(): the writer logs them, once, not at each retry.
  */
 #ifndef PULSE_STORAGE_ENGINE_H
 #define PULSE_STORAGE_ENGINE_H
@@ -20,8 +21,12 @@
 #include "storage/config.h"
 #include "storage/stats.h"
 
+#define ENGINE_TROUBLE_BYTES 200
+
+/* The beginning of every engine's own structure. */
 struct engine {
     const struct engine_type *type;
+    char trouble[ENGINE_TROUBLE_BYTES]; /* what the last error was, in its library's words */
 };
 
 /* What a store knew when it was last written. */
@@ -41,7 +46,8 @@ struct engine_type {
      * Gives everything that is kept, as operations that make the state out of nothing: SESSION_PUT
      * before what belongs to the session, MESSAGE_PUT before the first that refers to it, a queue
      * in the order of its positions. Never a drop or pop. Leaves out what nothing refers to, and
-     * what refers to nothing. Once, after open and before the first apply.
+     * what refers to nothing. `loaded` is set before the first operation is given: the sink needs
+     * the storage clock for moments. Once, after open and before the first apply.
      */
     enum err (*load)(struct engine *engine, const struct operation_sink *sink,
                      struct engine_loaded *loaded);
@@ -67,6 +73,9 @@ struct engine_type {
 extern const struct engine_type engine_wal;
 extern const struct engine_type engine_sqlite;
 extern const struct engine_type engine_mysql;
+
+/* Sets `trouble`, cut to its size. On the thread that calls the engine. */
+void engine_trouble(struct engine *engine, const char *format, ...) printf_like(2, 3);
 
 /* NULL: the engine keeps nothing (memory). */
 const struct engine_type *engine_type_of(enum storage_engine_kind kind);

@@ -12,13 +12,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Gets the name of one entry of a folder, without the path; good during the call. */
+typedef void (*files_name_fn)(void *argument, const char *name);
+
 struct files {
     void *context;
     int (*open)(void *context, const char *path, int flags, mode_t mode);
     int (*close)(void *context, int fd);
     ssize_t (*pread)(void *context, int fd, void *data, size_t len, off_t at);
     ssize_t (*pwrite)(void *context, int fd, const void *data, size_t len, off_t at);
+    off_t (*size)(void *context, int fd);
     int (*datasync)(void *context, int fd);
+    int (*lock)(void *context, int fd); /* for this process alone, until it is closed; no wait */
+    int (*mkdir)(void *context, const char *path, mode_t mode);
+    int (*list)(void *context, const char *path, files_name_fn each, void *argument);
     int (*sync_directory)(void *context, const char *path);
     int (*rename)(void *context, const char *from, const char *to);
     int (*unlink)(void *context, const char *path);

@@ -26,13 +26,34 @@ struct message;
 /* A change that was taken back. */
 #define CHANGE_NONE OPERATION_TYPES
 
+/*
+ * What a change carries besides `session`:
+ *
+ *     SESSION_PUT            owned: change_session
+ *     SUBSCRIPTION_PUT/DROP  owned: change_subscription
+ *     WILL_PUT               message; owned: change_will. An earlier will is dropped before.
+ *     WILL_DROP              message: that of the will
+ *     QUEUE_PUSH             position, qos_2, retain, shared, subscription_id or owned: change_ids;
+ *                            message (NULL: an entry that is released already)
+ *     QUEUE_RELEASE          position; message: that of the entry
+ *     QUEUE_POP              position; message: that of the entry, NULL when it was released
+ *     SESSION_DROP           nothing. Its entries and its will are popped and dropped before.
+ *     INBOUND_QOS2_PUT/DROP  packet_id
+ *     RETAINED_PUT/DROP      message: anything with that topic, see storage_hooks. The writer may
+ *                            put the one into the other.
+ *
+ * So each reference from what is stored to a message that goes is told with the message it goes
+ * from: that is how the writer knows when the message may go, too.
+ */
+
 struct change {
     uint8_t type; /* enum operation_type, or CHANGE_NONE; never MESSAGE_PUT, MESSAGE_DROP */
     bool qos_2 : 1;
     bool retain : 1;
     bool shared : 1;
-    bool first : 1; /* of the writer: nothing stored referred to the message before */
-    bool last : 1;  /* of the writer: nothing stored refers to it afterwards */
+    bool first : 1;  /* of the writer: nothing stored referred to the message before */
+    bool last : 1;   /* of the writer: nothing stored refers to it afterwards */
+    bool merged : 1; /* of the writer: an earlier change of the batch says it all */
     uint16_t packet_id;
     uint32_t subscription_id; /* QUEUE_PUSH: the only one, or 0 and `owned` has them */
     uint64_t session;
@@ -91,7 +112,8 @@ void part_fini(struct storage_part *part);
  * Borrowed until the next call. */
 struct change *part_add(struct storage_part *part, enum operation_type type, uint64_t session);
 
-/* Takes `change` back; its message and `owned` are dropped, `waiter` is left alone. */
+/* Takes `change` back; its message and `owned` are dropped, `waiter` is left alone. The caller
+ * counts it (STAT_CANCELLED): storage doesn't see a part of which nothing is left. */
 void part_cancel(struct storage_part *part, struct change *change);
 
 /* Drops all changes; the room that they had stays for the next ones, unless it was very much. */

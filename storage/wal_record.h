@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "storage/operation.h"
 
-/* Subscription identifiers in one record. */
+/* Subscription identifiers in one record; what is more than that is left out. */
 #define WAL_RECORD_IDS_MAX 65535u
 
 /* Bytes that `operation` takes. */

@@ -17,9 +17,10 @@ bool ledger_init(struct ledger *ledger, enum ledger_route route, uint32_t publis
         .route = route,
         .publishers = publishers,
         .subscribers = subscribers,
-        .columns = route == LEDGER_PAIRS ? 1 : publishers,
+        .columns = publishers,
     };
-    ledger->next = calloc((size_t)subscribers * ledger->columns, sizeof(*ledger->next));
+    size_t rows = route == LEDGER_PAIRS ? 1 : subscribers;
+    ledger->next = calloc(rows * publishers, sizeof(*ledger->next));
     bool has_memory = ledger->next != NULL;
     if (route == LEDGER_SHARED) {
         ledger->seen = calloc(publishers, sizeof(*ledger->seen));
@@ -89,12 +90,11 @@ void ledger_note_other(struct ledger *ledger, uint32_t subscriber, uint32_t publ
         note_shared(ledger, subscriber, publisher, sequence);
         return;
     }
-    if (ledger->route == LEDGER_PAIRS && publisher != subscriber) {
+    if (!ledger_is_for(ledger, subscriber, publisher)) {
         ledger->faults.misrouted++;
         return;
     }
-    size_t column = ledger->route == LEDGER_PAIRS ? 0 : publisher;
-    uint32_t *next = &ledger->next[(size_t)subscriber * ledger->columns + column];
+    uint32_t *next = &ledger->next[ledger_index(ledger, subscriber, publisher)];
     if (sequence < *next) {
         ledger->faults.doubled++;
         return;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 enum ledger_route {
-    LEDGER_PAIRS,  /* subscriber N gets all of publisher N, and nothing else */
+    LEDGER_PAIRS,  /* publisher N is heard by subscriber N modulo subscribers, and nobody else */
     LEDGER_ALL,    /* every subscriber gets everything */
     LEDGER_SHARED, /* the subscribers together get everything, each message once */
 };
@@ -29,7 +29,7 @@ struct ledger_faults {
 
 struct ledger {
     struct ledger_faults faults;
-    uint32_t *next;  /* [subscriber * columns + publisher]: the sequence number expected */
+    uint32_t *next;  /* [subscriber * columns + publisher], pairs: [publisher]; what is expected */
     uint64_t **seen; /* shared only: a bitmap per publisher */
     size_t *seen_words;
     uint32_t *distinct; /* shared only: messages seen, per publisher */
@@ -52,15 +52,27 @@ bool ledger_is_clean(const struct ledger *ledger);
 void ledger_note_other(struct ledger *ledger, uint32_t subscriber, uint32_t publisher,
                        uint32_t sequence);
 
+/* Where `next` is kept for what `subscriber` gets of `publisher`. */
+static inline size_t ledger_index(const struct ledger *ledger, uint32_t subscriber,
+                                  uint32_t publisher)
+{
+    return (ledger->route == LEDGER_PAIRS ? 0 : (size_t)subscriber * ledger->columns) + publisher;
+}
+
+static inline bool ledger_is_for(const struct ledger *ledger, uint32_t subscriber,
+                                 uint32_t publisher)
+{
+    return ledger->route != LEDGER_PAIRS || publisher == subscriber ||
+           publisher % ledger->subscribers == subscriber;
+}
+
 /* Inline: it runs for every message delivered. */
 static inline void ledger_note(struct ledger *ledger, uint32_t subscriber, uint32_t publisher,
                                uint32_t sequence)
 {
     if (ledger->route != LEDGER_SHARED) {
-        size_t column = ledger->route == LEDGER_PAIRS ? 0 : publisher;
-        bool is_expected_pair = ledger->route != LEDGER_PAIRS || publisher == subscriber;
-        uint32_t *next = &ledger->next[(size_t)subscriber * ledger->columns + column];
-        if (is_expected_pair && sequence == *next) {
+        uint32_t *next = &ledger->next[ledger_index(ledger, subscriber, publisher)];
+        if (sequence == *next && ledger_is_for(ledger, subscriber, publisher)) {
             (*next)++;
             return;
         }

@@ -58,6 +58,7 @@ static void queue_connect(struct link *link, const struct link_setup *setup)
         .password = setup->password,
         .keep_alive_s = setup->keep_alive_s,
         .version = setup->version,
+        .keep_session = setup->keep_session,
     };
     size_t len = wire_put_connect(packet, &login);
     memcpy(link_reserve(link, len), packet, len);
@@ -160,7 +161,11 @@ uint8_t *link_reserve(struct link *link, size_t len)
 static void on_lost(struct link *link, const char *what)
 {
     enum link_state was = link->state;
+    bool was_leaving = link->is_leaving;
     link_close(link, true);
+    if (was_leaving) {
+        return;
+    }
     if (link->handler->closed != NULL) {
         link->handler->closed(link, was);
     } else {
@@ -232,12 +237,18 @@ static void become_ready(struct link *link)
 
 static void on_connack(struct link *link, const struct wire_packet *packet)
 {
-    uint8_t reason = 0;
-    if (!wire_read_connack(packet, link->version, &reason, &link->receive_maximum)) {
+    struct wire_connack connack;
+    if (!wire_read_connack(packet, link->version, &connack)) {
         loop_fail(link->loop, "malformed CONNACK");
-    } else if (reason != 0) {
-        loop_fail(link->loop, "connection refused by the broker: code 0x%02x", reason);
-    } else if (link->filter != NULL) {
+        return;
+    }
+    if (connack.reason != 0) {
+        loop_fail(link->loop, "connection refused by the broker: code 0x%02x", connack.reason);
+        return;
+    }
+    link->receive_maximum = connack.receive_maximum;
+    link->session_present = connack.session_present;
+    if (link->filter != NULL) {
         link->state = LINK_SUBSCRIBING;
         link_subscribe(link, link->filter, link->filter_qos);
     } else {
@@ -413,17 +424,38 @@ bool link_open_all(struct link *links, uint32_t count, struct loop *loop, link_s
 
 void link_fini_all(struct link *links, uint32_t count)
 {
+    struct loop *loop = NULL;
     for (uint32_t i = 0; i < count; i++) {
         if (links[i].state == LINK_READY) {
             wire_put_disconnect(link_reserve(&links[i], 2));
         }
+        loop = links[i].loop != NULL ? links[i].loop : loop;
+    }
+    if (loop != NULL) {
+        loop_flush(loop); /* all: nothing may stay on its list that is about to be freed */
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (links[i].state == LINK_READY) {
-            link_flush(&links[i]);
-        }
         link_fini(&links[i]);
     }
+}
+
+bool link_leave_all(struct link *links, uint32_t count)
+{
+    struct loop *loop = count > 0 ? links[0].loop : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (links[i].state == LINK_READY) {
+            wire_put_disconnect(link_reserve(&links[i], 2));
+            links[i].is_leaving = true;
+        }
+    }
+    for (uint32_t closed = 0; closed < count && !loop->failed;) {
+        loop_flush(loop);
+        loop_turn(loop, NS_PER_S);
+        while (closed < count && links[closed].state == LINK_CLOSED) {
+            closed++;
+        }
+    }
+    return loop == NULL || !loop->failed;
 }
 
 static void on_writable(struct link *link)

@@ -41,6 +41,7 @@ struct link_setup {
     uint16_t keep_alive_s;
     uint8_t version;
     uint8_t filter_qos;
+    bool keep_session;
 };
 
 struct link {
@@ -62,9 +63,11 @@ struct link {
     uint16_t receive_maximum; /* the broker's */
     uint8_t version;
     uint8_t filter_qos;
+    bool session_present; /* said by CONNACK */
     bool is_dirty;
     bool is_blocked; /* the socket refused bytes: epoll tells when it takes more */
     bool is_paused;
+    bool is_leaving; /* has said DISCONNECT: the broker's close is no fault */
 };
 
 /* Starts to connect; on success `ready` follows from the loop. */
@@ -100,6 +103,12 @@ bool link_open_all(struct link *links, uint32_t count, struct loop *loop, link_s
 
 /* Says DISCONNECT on each READY link, closes all, frees their buffers. */
 void link_fini_all(struct link *links, uint32_t count);
+
+/*
+ * Says DISCONNECT on each READY link and turns the loop until the broker has closed them all: then
+ * it has done everything that they asked for.
+ */
+bool link_leave_all(struct link *links, uint32_t count);
 
 /* For loop.c: what epoll reported. */
 void link_on_events(struct link *link, uint32_t events);

@@ -68,6 +68,12 @@ static const struct option_rule rules[] = {
      "seconds without progress that mean failure (10)"},
     {"broker-pid", "PID", AT(broker_pid), 1, INT32_MAX, OPTION_NUMBER, 'b',
      "process whose CPU time and memory are measured"},
+    {"run-id", "N", AT(run_id), 1, UINT32_MAX, OPTION_NUMBER, 0,
+     "in client ids and topics, so that a drain finds what a store left (process id)"},
+    {"dir", "PATH", AT(dir), 1, 3900, OPTION_TEXT, 0,
+     "folder for the file of scenario disk"},
+    {"persistent", NULL, AT(persistent), 0, 0, OPTION_FLAG, 0,
+     "subscribers have sessions that outlive their connections"},
     {"spin", NULL, AT(spin), 0, 0, OPTION_FLAG, 0,
      "poll without sleeping (when a --rate is given)"},
     {"no-spin", NULL, AT(no_spin), 0, 0, OPTION_FLAG, 0,
@@ -207,9 +213,14 @@ static void fill_from_options(struct options *options)
     bool has_window = options->scenario->defaults.window != OPTION_UNSET;
     if (options->count != OPTION_UNSET && options->count > 0) {
         /* A count measures from the first message to the last, however long that takes. */
-        options->warmup_ms = options->warmup_ms == OPTION_UNSET ? 0 : options->warmup_ms;
-        options->duration_ms =
-            options->duration_ms == OPTION_UNSET ? COUNT_DURATION_MS : options->duration_ms;
+        const struct options *defaults = &options->scenario->defaults;
+        bool has_times = defaults->duration_ms != OPTION_UNSET;
+        if (has_times && options->warmup_ms == OPTION_UNSET) {
+            options->warmup_ms = 0;
+        }
+        if (has_times && options->duration_ms == OPTION_UNSET) {
+            options->duration_ms = COUNT_DURATION_MS;
+        }
     }
     if (has_window && options->window == OPTION_UNSET && options->qos > 0 &&
         options->qos != OPTION_UNSET) {
@@ -257,6 +268,21 @@ static const char *check_together(const struct options *options)
     if (options->broker_pid != 0 && !probe_can_watch((pid_t)options->broker_pid)) {
         return "--broker-pid: no such process";
     }
+    bool is_disk = options->scenario->run == disk_run;
+    if (is_disk != (options->dir != NULL)) {
+        return is_disk ? "this scenario needs --dir" : "--dir is for scenario disk";
+    }
+    if (options->persistent && options->scenario->defaults.read_rate == OPTION_UNSET) {
+        return "--persistent is for publishers and subscribers side by side";
+    }
+    bool is_store = options->scenario->run == offline_run_store;
+    bool is_drain = options->scenario->run == offline_run_drain;
+    if ((is_store || is_drain) && (options->qos == 0 || options->count == 0)) {
+        return "this scenario needs --qos 1 or 2, and a --count";
+    }
+    if (is_drain && options->run_id == 0) {
+        return "this scenario needs --run-id: that of the store before";
+    }
     if (options->broker_pid == 0 && options->scenario->run == idle_run_node) {
         return "this scenario needs --broker-pid";
     }
@@ -273,6 +299,7 @@ void options_parse(struct options *options, int argc, char **argv)
     }
     options->version = 4;
     options->broker_pid = 0;
+    options->run_id = 0;
     options->stall_ms = 10000;
 
     parse_words(options, argc, argv);

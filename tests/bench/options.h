@@ -24,6 +24,7 @@ struct options {
     const char *prefix;
     const char *username;
     const char *password;
+    const char *dir;
     uint64_t version;
     uint64_t publishers;
     uint64_t subscribers;
@@ -40,6 +41,8 @@ struct options {
     uint64_t duration_ms;
     uint64_t stall_ms;
     uint64_t broker_pid;
+    uint64_t run_id; /* 0: the process id */
+    bool persistent;
     bool json;
     bool spin;
     bool no_spin;

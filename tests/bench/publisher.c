@@ -37,7 +37,8 @@ bool publisher_init(struct publisher *publisher, struct link *link, uint32_t num
     publisher->id_count = window < link->receive_maximum ? window : link->receive_maximum;
     publisher->ids = calloc(publisher->id_count, sizeof(*publisher->ids));
     publisher->id_states = calloc(publisher->id_count + 1, 1);
-    if (publisher->ids == NULL || publisher->id_states == NULL) {
+    publisher->id_times_ns = calloc(publisher->id_count + 1, sizeof(*publisher->id_times_ns));
+    if (publisher->ids == NULL || publisher->id_states == NULL || publisher->id_times_ns == NULL) {
         publisher_fini(publisher);
         loop_fail(link->loop, "out of memory");
         return false;
@@ -53,8 +54,10 @@ void publisher_fini(struct publisher *publisher)
 {
     free(publisher->ids);
     free(publisher->id_states);
+    free(publisher->id_times_ns);
     publisher->ids = NULL;
     publisher->id_states = NULL;
+    publisher->id_times_ns = NULL;
 }
 
 static void stamp_head(struct publisher *publisher, const struct stamp *stamp)
@@ -63,6 +66,7 @@ static void stamp_head(struct publisher *publisher, const struct stamp *stamp)
     if (publisher->plan->qos > 0) {
         uint16_t id = publisher->ids[--publisher->ids_free];
         publisher->id_states[id] = ID_PUBLISHED;
+        publisher->id_times_ns[id] = stamp->time_ns;
         wire_put_u16(publisher->head + publisher->id_offset, id);
     }
 }
@@ -142,6 +146,12 @@ void publisher_on_ack(struct publisher *publisher, enum wire_type type, uint16_t
         publisher->id_states[id] = ID_FREE;
         publisher->ids[publisher->ids_free++] = id;
     }
+}
+
+uint64_t publisher_waited_ns(const struct publisher *publisher, uint16_t id)
+{
+    bool is_awaited = id > 0 && id <= publisher->id_count && publisher->id_states[id] != ID_FREE;
+    return is_awaited ? publisher->link->loop->now_ns - publisher->id_times_ns[id] : 0;
 }
 
 bool publisher_is_done(const struct publisher *publisher)

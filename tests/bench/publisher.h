@@ -32,7 +32,8 @@ struct publisher {
     uint64_t delivered; /* copies of our messages, at all subscribers */
     uint16_t *ids;      /* a stack of `ids_free` unused packet ids */
     uint8_t *id_states;
-    size_t head_len; /* with the stamp */
+    uint64_t *id_times_ns; /* [id]: when the message under it was sent, or due */
+    size_t head_len;       /* with the stamp */
     size_t id_offset;
     uint32_t number;
     uint32_t sent;
@@ -55,6 +56,9 @@ bool publisher_send_one(struct publisher *publisher, uint64_t due_ns);
 
 void publisher_on_ack(struct publisher *publisher, enum wire_type type, uint16_t id,
                       uint8_t reason);
+
+/* How long the message under `id` has waited; 0 for an id that awaits nothing. */
+uint64_t publisher_waited_ns(const struct publisher *publisher, uint16_t id);
 
 /* True when nothing waits for the socket or for an acknowledgement. */
 bool publisher_is_done(const struct publisher *publisher);

@@ -15,7 +15,8 @@ int main(int argc, char **argv)
     struct options options;
     options_parse(&options, argc, argv);
 
-    struct bench bench = {.options = &options, .process_id = (int)getpid()};
+    struct bench bench = {.options = &options, .run_id = (uint64_t)getpid()};
+    bench.run_id = options.run_id != 0 ? options.run_id : bench.run_id;
     if (loop_init(&bench.loop, options.host, options.port)) {
         bench.loop.stall_ns = options.stall_ms * NS_PER_MS;
         options.scenario->run(&bench);

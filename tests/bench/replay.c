@@ -13,7 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { QUIET_MS = 50, STORE_WINDOW = 10, PACKET_SLACK_BYTES = 64 * 1024 };
+enum {
+    QUIET_MS = 50,
+    STORE_WINDOW = 10,
+    LEAVE_WINDOW = 1000, /* brokers allow 1,024 and more, but for Mosquitto's 20 of QoS 2 */
+    PACKET_SLACK_BYTES = 64 * 1024,
+};
 
 /* One subscriber's current round: which topics it has seen. */
 struct round {
@@ -34,6 +39,7 @@ struct replay {
     uint32_t topic_count;
     uint32_t store_next;
     uint32_t store_acked;
+    uint32_t store_window;
     size_t store_payload_len; /* 0 while removing */
     uint32_t finished;        /* subscribers that have stopped */
     bool is_ending;
@@ -57,7 +63,7 @@ static void store_one(struct replay *replay)
     };
     size_t id_offset = 0;
     size_t head_len = wire_put_publish_head(head, &outline, &id_offset);
-    wire_put_u16(head + id_offset, (uint16_t)(1 + replay->store_next % STORE_WINDOW));
+    wire_put_u16(head + id_offset, (uint16_t)(1 + replay->store_next % replay->store_window));
     memcpy(link_reserve(&replay->storer, head_len), head, head_len);
     if (replay->store_payload_len > 0) {
         struct stamp stamp = {.sequence = replay->store_next};
@@ -88,7 +94,7 @@ static void store_all(struct replay *replay, size_t payload_len)
     loop_mark_progress(loop);
     while (!loop->failed && replay->store_acked < replay->topic_count) {
         while (replay->store_next < replay->topic_count &&
-               replay->store_next - replay->store_acked < STORE_WINDOW) {
+               replay->store_next - replay->store_acked < replay->store_window) {
             store_one(replay);
         }
         loop_flush(loop);
@@ -183,8 +189,9 @@ static void measure(struct replay *replay)
 static bool allocate(struct replay *replay)
 {
     size_t body_len = (size_t)replay->options->payload - STAMP_BYTES;
-    replay->links = calloc(replay->subscriber_count, sizeof(*replay->links));
-    replay->rounds = calloc(replay->subscriber_count, sizeof(*replay->rounds));
+    size_t subscribers = replay->subscriber_count > 0 ? replay->subscriber_count : 1;
+    replay->links = calloc(subscribers, sizeof(*replay->links));
+    replay->rounds = calloc(subscribers, sizeof(*replay->rounds));
     replay->body = malloc(body_len + 1);
     bool has_memory = replay->links != NULL && replay->rounds != NULL && replay->body != NULL;
     for (uint32_t i = 0; has_memory && i < replay->subscriber_count; i++) {
@@ -213,6 +220,25 @@ static void release(struct replay *replay)
     free(replay->links);
 }
 
+void replay_run_leave(struct bench *bench)
+{
+    struct replay replay = {
+        .bench = bench,
+        .options = bench->options,
+        .topic_count = (uint32_t)bench->options->topics,
+        .store_window = LEAVE_WINDOW,
+    };
+    bench->outcome.unit = "message";
+    if (allocate(&replay) && link_open_all(&replay.storer, 1, &bench->loop, fill_storer, &replay)) {
+        scenario_begin(bench);
+        store_all(&replay, (size_t)bench->options->payload);
+        scenario_end(bench, replay.store_acked);
+        bench->outcome.faults.lost = replay.topic_count - replay.store_acked;
+        bench->outcome.memory = probe_memory((pid_t)bench->options->broker_pid);
+    }
+    release(&replay);
+}
+
 void replay_run(struct bench *bench)
 {
     struct replay replay = {
@@ -220,6 +246,7 @@ void replay_run(struct bench *bench)
         .options = bench->options,
         .subscriber_count = (uint32_t)bench->options->subscribers,
         .topic_count = (uint32_t)bench->options->topics,
+        .store_window = STORE_WINDOW,
     };
     bench->outcome.unit = "message";
     scenario_topic(bench, replay.filter, "+");

@@ -73,6 +73,7 @@ static void print_json(const struct bench *bench)
     print_json_setting("rss_bytes", outcome->memory.rss_bytes);
     print_json_setting("rss_peak_bytes", outcome->memory.rss_peak_bytes);
     print_json_number("bytes_per_unit", outcome->bytes_per_unit);
+    print_json_number("message_bytes", outcome->message_bytes);
     print_json_number("wakeups_per_s", outcome->wakeups_per_s);
     print_json_setting("threads", outcome->threads);
     print_json_setting("lost", outcome->faults.lost);

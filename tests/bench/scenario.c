@@ -1,6 +1,8 @@
 #include "tests/bench/scenario.h"
+#include "tests/bench/histogram.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* clang-format off */
 #define TIMES(warmup, duration) .warmup_ms = (warmup), .duration_ms = (duration)
@@ -14,6 +16,12 @@
 #define NO_MESSAGES NO_TRAFFIC,                                                                    \
     .subscribers = OPTION_UNSET, .payload = OPTION_UNSET, .qos = OPTION_UNSET,                     \
     .topics = OPTION_UNSET
+
+#define OFFLINE(window_, count_)                                                                   \
+    .publishers = 50, .subscribers = 10, .payload = 128, .qos = 1, .window = (window_),            \
+    .count = (count_), .rate = OPTION_UNSET, .read_rate = OPTION_UNSET,                            \
+    .connections = OPTION_UNSET, .topics = OPTION_UNSET, .parallel = OPTION_UNSET,                 \
+    TIMES(OPTION_UNSET, OPTION_UNSET)
 
 const struct scenario scenarios[] = {
     {"fan-out", "every subscriber gets all of one publisher", traffic_run_all,
@@ -31,6 +39,18 @@ const struct scenario scenarios[] = {
     {"retained", "subscribers ask for all retained messages, again and again", replay_run,
      {NO_TRAFFIC, .subscribers = 50, .payload = 128, .qos = 0, .topics = 1000,
       .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(500, 3000)}},
+    {"retain", "set retained messages, and leave them", replay_run_leave,
+     {NO_TRAFFIC, .subscribers = OPTION_UNSET, .payload = 128, .qos = OPTION_UNSET, .topics = 1000,
+      .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(OPTION_UNSET, OPTION_UNSET)}},
+    {"store", "publish to kept sessions whose clients are away", offline_run_store,
+     {OFFLINE(20, 10000)}},
+    {"drain", "come back for what a store of the same --run-id left, and end the sessions",
+     offline_run_drain, {OFFLINE(OPTION_UNSET, 10000)}},
+    {"disk", "write a little to a file in --dir and sync it, again and again", disk_run,
+     {.publishers = OPTION_UNSET, .subscribers = OPTION_UNSET, .payload = 256, .qos = OPTION_UNSET,
+      .window = OPTION_UNSET, .rate = OPTION_UNSET, .read_rate = OPTION_UNSET, .count = 2000,
+      .connections = OPTION_UNSET, .topics = OPTION_UNSET, .parallel = OPTION_UNSET,
+      TIMES(OPTION_UNSET, OPTION_UNSET)}},
     {"connect", "connect, CONNACK, DISCONNECT, again and again", storm_run,
      {NO_MESSAGES, .connections = OPTION_UNSET, .parallel = 50, TIMES(500, 3000)}},
     {"idle", "memory of connections that have a subscription and no traffic", idle_run_connections,
@@ -55,8 +75,9 @@ const struct scenario *scenario_find(const char *name)
 void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t index,
                          struct link_setup *setup)
 {
-    static char client_id[32]; /* borrowed by link_open() for the call only */
-    snprintf(client_id, sizeof(client_id), "b%d-%s%u", bench->process_id, kind, index);
+    static char client_id[48]; /* borrowed by link_open() for the call only */
+    snprintf(client_id, sizeof(client_id), "b%llu-%s%u", (unsigned long long)bench->run_id, kind,
+             index);
     *setup = (struct link_setup){
         .client_id = client_id,
         .username = bench->options->username,
@@ -69,8 +90,8 @@ void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t i
 
 void scenario_topic(const struct bench *bench, char name[SCENARIO_NAME_BYTES_MAX], const char *tail)
 {
-    snprintf(name, SCENARIO_NAME_BYTES_MAX, "%s/%d/%s", bench->options->prefix, bench->process_id,
-             tail);
+    snprintf(name, SCENARIO_NAME_BYTES_MAX, "%s/%llu/%s", bench->options->prefix,
+             (unsigned long long)bench->run_id, tail);
 }
 
 void scenario_begin(struct bench *bench)
@@ -83,4 +104,37 @@ void scenario_end(struct bench *bench, uint64_t units)
     struct outcome *outcome = &bench->outcome;
     outcome->span = probe_since((pid_t)bench->options->broker_pid, &outcome->span);
     outcome->units = units;
+}
+
+void scenario_note_latency(struct bench *bench, const struct histogram *histogram)
+{
+    bench->outcome.latency = (struct latency){
+        .count = histogram->total,
+        .p50_ns = histogram_quantile(histogram, 0.50),
+        .p99_ns = histogram_quantile(histogram, 0.99),
+        .p999_ns = histogram_quantile(histogram, 0.999),
+        .max_ns = histogram->max,
+    };
+}
+
+static void fill_last_visit(void *context, uint32_t index, struct link_setup *setup)
+{
+    static const struct link_handler handler = {0};
+    scenario_fill_setup(context, "s", index, setup);
+    setup->handler = &handler;
+}
+
+void scenario_end_sessions(struct bench *bench, uint32_t count)
+{
+    struct link *links = calloc(count, sizeof(*links));
+    if (links == NULL) {
+        loop_fail(&bench->loop, "out of memory");
+        return;
+    }
+    /* A clean start ends the old session, and the new one ends with its connection. */
+    if (link_open_all(links, count, &bench->loop, fill_last_visit, bench)) {
+        link_leave_all(links, count);
+    }
+    link_fini_all(links, count);
+    free(links);
 }

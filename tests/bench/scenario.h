@@ -38,6 +38,7 @@ struct outcome {
     struct ledger_faults faults;
     struct latency latency;
     double bytes_per_unit;
+    double message_bytes; /* topic and payload, on average */
     double wakeups_per_s;
     uint32_t threads;
 };
@@ -47,7 +48,7 @@ struct bench {
     const struct options *options;
     struct loop loop;
     struct outcome outcome;
-    int process_id; /* ours: keeps topics and client ids of two runs apart */
+    uint64_t run_id; /* --run-id, or our process: keeps topics and client ids of two runs apart */
 };
 
 struct scenario {
@@ -66,7 +67,7 @@ const struct scenario *scenario_find(const char *name);
 void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t index,
                          struct link_setup *setup);
 
-/* "PREFIX/PROCESS/`tail`": topics below it are ours alone. */
+/* "PREFIX/RUN/`tail`": topics below it are ours alone. */
 void scenario_topic(const struct bench *bench, char name[SCENARIO_NAME_BYTES_MAX],
                     const char *tail);
 
@@ -74,12 +75,24 @@ void scenario_topic(const struct bench *bench, char name[SCENARIO_NAME_BYTES_MAX
 void scenario_begin(struct bench *bench);
 void scenario_end(struct bench *bench, uint64_t units);
 
+struct histogram;
+
+/* Gives the outcome the latencies recorded in `histogram`. */
+void scenario_note_latency(struct bench *bench, const struct histogram *histogram);
+
+/* Ends the kept sessions of the clients "s0" .. "s`count`-1". */
+void scenario_end_sessions(struct bench *bench, uint32_t count);
+
 /* The runs behind the table. */
 void traffic_run_pairs(struct bench *bench);
 void traffic_run_all(struct bench *bench);
 void traffic_run_shared(struct bench *bench);
 void replay_run(struct bench *bench);
+void replay_run_leave(struct bench *bench);
 void storm_run(struct bench *bench);
+void offline_run_store(struct bench *bench);
+void offline_run_drain(struct bench *bench);
+void disk_run(struct bench *bench);
 void idle_run_connections(struct bench *bench);
 void idle_run_node(struct bench *bench);
 

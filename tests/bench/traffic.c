@@ -140,6 +140,7 @@ static void fill_subscriber(void *context, uint32_t index, struct link_setup *se
     setup->owner = traffic;
     setup->filter = traffic->filters[index];
     setup->filter_qos = traffic->plan.qos;
+    setup->keep_session = traffic->options->persistent;
     setup->packet_max = traffic->plan.payload_len + PACKET_SLACK_BYTES;
     setup->receive_bytes = traffic->options->read_rate > 0 ? SLOW_RECEIVE_BYTES : 0;
 }
@@ -404,16 +405,9 @@ static void drain(struct traffic *traffic)
 static void fill_outcome(struct traffic *traffic)
 {
     struct outcome *outcome = &traffic->bench->outcome;
-    const struct histogram *histogram = &traffic->histogram;
     outcome->faults = traffic->ledger.faults;
-    outcome->latency = (struct latency){
-        .count = histogram->total,
-        .p50_ns = histogram_quantile(histogram, 0.50),
-        .p99_ns = histogram_quantile(histogram, 0.99),
-        .p999_ns = histogram_quantile(histogram, 0.999),
-        .max_ns = histogram->max,
-    };
     outcome->memory = probe_memory((pid_t)traffic->options->broker_pid);
+    scenario_note_latency(traffic->bench, &traffic->histogram);
 }
 
 static void run(struct bench *bench, enum ledger_route route)
@@ -447,6 +441,9 @@ static void run(struct bench *bench, enum ledger_route route)
     }
     release(traffic);
     free(traffic);
+    if (options->persistent && !bench->loop.failed) {
+        scenario_end_sessions(bench, (uint32_t)options->subscribers);
+    }
 }
 
 void traffic_run_pairs(struct bench *bench)

@@ -1,6 +1,10 @@
 #include "tests/bench/wire.h"
 
-enum { PROP_RECEIVE_MAXIMUM = 0x21 };
+enum {
+    PROP_SESSION_EXPIRY = 0x11,
+    PROP_RECEIVE_MAXIMUM = 0x21,
+    KEPT_SESSION_EXPIRY_S = 24 * 3600, /* 5.0; in 3.1.1 a kept session has no end */
+};
 
 static uint8_t *put_string(uint8_t *to, const char *text)
 {
@@ -20,6 +24,13 @@ static uint8_t *put_varint(uint8_t *to, size_t value)
     return to;
 }
 
+static uint8_t *put_u32(uint8_t *to, uint32_t value)
+{
+    wire_put_u16(to, (uint16_t)(value >> 16));
+    wire_put_u16(to + 2, (uint16_t)value);
+    return to + 4;
+}
+
 /* Moves `body`, written a little further on, up to its fixed header. Returns the packet's length.
  */
 static size_t close_packet(uint8_t *to, uint8_t first, const uint8_t *body, size_t body_len)
@@ -36,11 +47,15 @@ size_t wire_put_connect(uint8_t *to, const struct wire_login *login)
     uint8_t *at = put_string(body, "MQTT");
     *at++ = login->version;
     *at++ = (uint8_t)((login->username != NULL ? 0x80 : 0) | (login->password != NULL ? 0x40 : 0) |
-                      0x02 /* clean start */);
+                      (login->keep_session ? 0 : 0x02 /* clean start */));
     wire_put_u16(at, login->keep_alive_s);
     at += 2;
-    if (login->version == WIRE_VERSION_5) {
-        *at++ = 0; /* no properties */
+    if (login->version == WIRE_VERSION_5 && login->keep_session) {
+        *at++ = 5; /* bytes of properties */
+        *at++ = PROP_SESSION_EXPIRY;
+        at = put_u32(at, KEPT_SESSION_EXPIRY_S);
+    } else if (login->version == WIRE_VERSION_5) {
+        *at++ = 0;
     }
     at = put_string(at, login->client_id);
     if (login->username != NULL) {
@@ -145,7 +160,7 @@ static size_t connack_value_len(uint8_t id, const uint8_t *at, size_t len)
     case PROP_RECEIVE_MAXIMUM:
     case 0x22: /* topic alias maximum */
         return 2;
-    case 0x11: /* session expiry interval */
+    case PROP_SESSION_EXPIRY:
     case 0x27: /* maximum packet size */
         return 4;
     case 0x12: /* assigned client id */
@@ -168,16 +183,17 @@ static size_t connack_value_len(uint8_t id, const uint8_t *at, size_t len)
     }
 }
 
-bool wire_read_connack(const struct wire_packet *packet, uint8_t version, uint8_t *reason,
-                       uint16_t *receive_maximum)
+bool wire_read_connack(const struct wire_packet *packet, uint8_t version, struct wire_connack *out)
 {
     const uint8_t *at = packet->body;
     size_t len = packet->body_len;
     if (len < 2) {
         return false;
     }
-    *reason = at[1];
-    if (version != WIRE_VERSION_5 || *reason != 0) {
+    out->session_present = (at[0] & 1) != 0;
+    out->reason = at[1];
+    out->receive_maximum = UINT16_MAX;
+    if (version != WIRE_VERSION_5 || out->reason != 0) {
         return true;
     }
     size_t properties_len = 0;
@@ -192,7 +208,7 @@ bool wire_read_connack(const struct wire_packet *packet, uint8_t version, uint8_
             return false;
         }
         if (at[0] == PROP_RECEIVE_MAXIMUM) {
-            *receive_maximum = wire_get_u16(at + 1);
+            out->receive_maximum = wire_get_u16(at + 1);
         }
         at += 1 + value_len;
         left -= 1 + value_len;

@@ -71,6 +71,14 @@ struct wire_login {
     const char *password; /* NULL: none */
     uint16_t keep_alive_s;
     uint8_t version;
+    bool keep_session; /* takes up the session of this client id, and leaves it behind */
+};
+
+/* What is wanted of a CONNACK. */
+struct wire_connack {
+    uint16_t receive_maximum; /* the most that MQTT allows when the broker does not name one */
+    uint8_t reason;
+    bool session_present;
 };
 
 struct wire_outline {
@@ -92,9 +100,7 @@ size_t wire_put_publish_head(uint8_t *to, const struct wire_outline *outline, si
 
 bool wire_read_publish(const struct wire_packet *packet, uint8_t version, struct wire_publish *out);
 
-/* `*receive_maximum` is left alone when the broker does not name one. */
-bool wire_read_connack(const struct wire_packet *packet, uint8_t version, uint8_t *reason,
-                       uint16_t *receive_maximum);
+bool wire_read_connack(const struct wire_packet *packet, uint8_t version, struct wire_connack *out);
 
 /* PUBACK, PUBREC, PUBREL, PUBCOMP. The reason is 0 where the packet has none. */
 bool wire_read_ack(const struct wire_packet *packet, uint16_t *id, uint8_t *reason);

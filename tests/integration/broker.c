@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -114,6 +116,20 @@ static void write_section(FILE *file, const char *section, const char *own,
     }
 }
 
+/* PULSE_STORAGE: the engine that the broker keeps sessions in; memory when it is not set. */
+static void describe_storage(const struct broker *broker, char *out, size_t size)
+{
+    const char *engine = getenv("PULSE_STORAGE");
+    if (engine == NULL || strcmp(engine, "memory") == 0) {
+        out[0] = '\0';
+    } else if (strcmp(engine, "wal") == 0) {
+        snprintf(out, size, "  engine: wal\n  wal_dir: %s/wal\n  wal_segment_bytes: 1MiB\n",
+                 broker->folder);
+    } else {
+        snprintf(out, size, "  engine: sqlite\n  sqlite: %s/state.db\n", broker->folder);
+    }
+}
+
 static bool write_config(const struct broker *broker, const char *const *settings)
 {
     FILE *file = fopen(broker->config, "w");
@@ -130,6 +146,9 @@ static bool write_config(const struct broker *broker, const char *const *setting
     write_section(file, "server", server, settings);
     write_section(file, "observability", observability, settings);
     write_section(file, "limits", "", settings);
+    char storage[256];
+    describe_storage(broker, storage, sizeof(storage));
+    write_section(file, "storage", storage, settings);
     return fclose(file) == 0;
 }
 
@@ -179,12 +198,18 @@ static bool wait_until_it_accepts(struct broker *broker)
     return true;
 }
 
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
 static void clean_up(struct broker *broker)
 {
     close(broker->pidfd);
-    unlink(broker->config);
-    unlink(broker->log);
-    rmdir(broker->folder);
+    nftw(broker->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     free(broker);
 }
 

@@ -238,12 +238,12 @@ static void variables_of_others_are_ignored_in_silence(void **state)
 static void variables_that_look_meant_for_pulse_get_a_warning(void **state)
 {
     (void)state;
-    struct run result = run("PULSE_SERVER_BNID=a:1 MQTT_RS_SQLITE=/x", "");
+    struct run result = run("PULSE_SERVER_BNID=a:1 MQTT_RS_SQLITES=/x", "");
     assert_int_equal(result.action, CONFIG_RUN);
     assert_string_equal(result.complaints,
                         "pulse: ignored the unknown environment variable PULSE_SERVER_BNID; did "
                         "you mean \"PULSE_SERVER_BIND\"?\n"
-                        "pulse: ignored the unknown environment variable MQTT_RS_SQLITE\n");
+                        "pulse: ignored the unknown environment variable MQTT_RS_SQLITES\n");
     run_end(&result);
 }
 
@@ -272,8 +272,9 @@ static void a_bad_value_is_told_with_its_place(void **state)
                    "pulse: MQTT_RS_WORKER_THREADS: \"4s\" is not a number (allowed: 0 to 64)\n");
     assert_refused("", "--worker-threads=65",
                    "pulse: --worker-threads: \"65\" is out of range (allowed: 0 to 64)\n");
-    assert_refused("", "--storage-engine wal",
-                   "pulse: --storage-engine: \"wal\" is not one of the words (allowed: memory)\n");
+    assert_refused("", "--storage-engine paper",
+                   "pulse: --storage-engine: \"paper\" is not one of the words (allowed: memory, "
+                   "wal, sqlite, mysql)\n");
     file_remove();
 }
 
@@ -291,7 +292,7 @@ static void a_bad_value_in_the_file_is_told_even_if_a_flag_overrides_it(void **s
 static void one_error_is_one_line_even_with_warnings(void **state)
 {
     (void)state;
-    assert_refused("MQTT_RS_SQLITE=/x PULSE_SERVER_BIND=x", "",
+    assert_refused("MQTT_RS_SQLITES=/x PULSE_SERVER_BIND=x", "",
                    "pulse: PULSE_SERVER_BIND: \"x\" is not an address (allowed: host:port, such as "
                    "127.0.0.1:1883 or [::1]:1883)\n");
 }

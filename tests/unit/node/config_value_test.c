@@ -18,7 +18,20 @@ static enum err refuse_x(const char *text)
     return strchr(text, 'x') == NULL ? ERR_OK : ERR_SYNTAX;
 }
 
-static const struct config_text_rule no_x = {"not without x", "text without x", refuse_x};
+static const struct config_text_rule no_x = {
+    .noun = "not without x", .allowed = "text without x", .check = refuse_x};
+
+/* All that may be seen of a text. */
+static void add_length(const char *text, struct text *out)
+{
+    text_printf(out, "%zu bytes", strlen(text));
+}
+
+static const struct config_text_rule secret_rule = {.noun = "not without x",
+                                                    .allowed = "text without x",
+                                                    .check = refuse_x,
+                                                    .none = "nobody",
+                                                    .add_shown = add_length};
 
 /* An option of each kind, apart from the real ones. */
 static const struct config_option yes_no = {.key = "k", .kind = CONFIG_KIND_BOOL};
@@ -39,6 +52,8 @@ static const struct config_option size_bytes = {
 static const struct config_option word = {.key = "k", .kind = CONFIG_KIND_ENUM, .words = WORDS};
 static const struct config_option string = {
     .key = "k", .kind = CONFIG_KIND_STRING, .minimum = 1, .maximum = 5, .rule = &no_x};
+static const struct config_option secret = {
+    .key = "k", .kind = CONFIG_KIND_STRING, .maximum = 100, .rule = &secret_rule};
 static const struct config_option address = {
     .key = "k", .kind = CONFIG_KIND_ADDRESS, .minimum = 1, .maximum = 300};
 static const struct config_option optional_address = {
@@ -229,6 +244,24 @@ static void a_string_obeys_its_rule_and_its_length(void **state)
     assert_error(&string, "x", "\"x\" is not without x (allowed: text without x)");
 }
 
+static void a_rule_may_have_another_word_for_nothing(void **state)
+{
+    (void)state;
+    assert_string_equal(good(&secret, "nobody").text, "");
+    assert_string_equal(good(&secret, "off").text, "off");
+    assert_refused(&secret, "", ERR_SYNTAX);
+    assert_printed(&secret, "nobody", "nobody");
+}
+
+static void a_secret_is_neither_printed_nor_told_in_an_error(void **state)
+{
+    (void)state;
+    assert_string_equal(good(&secret, "abcdef").text, "abcdef");
+    assert_printed(&secret, "abcdef", "6 bytes");
+    assert_error(&secret, "abcdefx",
+                 "the value is not without x (allowed: text without x; nobody)");
+}
+
 static void an_address_has_a_host_and_a_port(void **state)
 {
     (void)state;
@@ -378,6 +411,8 @@ int main(void)
         cmocka_unit_test(a_size_is_bytes_or_has_a_unit),
         cmocka_unit_test(a_word_is_one_of_the_list_and_underscores_are_hyphens),
         cmocka_unit_test(a_string_obeys_its_rule_and_its_length),
+        cmocka_unit_test(a_rule_may_have_another_word_for_nothing),
+        cmocka_unit_test(a_secret_is_neither_printed_nor_told_in_an_error),
         cmocka_unit_test(an_address_has_a_host_and_a_port),
         cmocka_unit_test(an_optional_address_can_be_off),
         cmocka_unit_test(an_address_is_split_into_host_and_port),

@@ -13,6 +13,7 @@
 /* Two workers, zeroed before each test. */
 static struct metrics sets[2];
 static struct metrics *const set_list[] = {&sets[0], &sets[1]};
+static struct storage_stats stored;
 static struct text page;
 
 static struct metrics_context context(void)
@@ -25,6 +26,7 @@ static struct metrics_context context(void)
         .retained_messages = 7,
         .retained_bytes = 700,
         .filters = 70,
+        .storage = &stored,
     };
 }
 
@@ -32,6 +34,7 @@ static int clear(void **state)
 {
     (void)state;
     memset(sets, 0, sizeof(sets));
+    memset(&stored, 0, sizeof(stored));
     text_fini(&page);
     return 0;
 }
@@ -171,6 +174,69 @@ static void bucket_bounds_grow(void **state)
     for (unsigned i = 1; i < METRIC_LATENCY_BUCKETS; i++) {
         assert_true(metric_latency_bound_ns(i) > metric_latency_bound_ns(i - 1));
     }
+}
+
+/* ---- storage --------------------------------------------------------------------------------- */
+
+static void storage_says_what_it_counts(void **state)
+{
+    (void)state;
+    stat_add(&stored, STAT_BYTES_WRITTEN, INT64_C(1) << 40);
+    stat_set(&stored, STAT_FAILING, 1);
+    stat_add(&stored, STAT_PENDING, 5);
+    stat_add(&stored, STAT_PENDING, -3);
+    stat_set(&stored, STAT_LOAD_SECONDS, 1250000);
+    make_page();
+    assert_sample("pulse_storage_written_bytes_total", 1099511627776.0);
+    assert_sample("pulse_storage_failing", 1);
+    assert_sample("pulse_storage_pending_operations", 2);
+    assert_sample("pulse_storage_load_seconds", 1.25);
+    assert_sample("pulse_storage_compactions_total", 0);
+}
+
+static void commits_land_in_the_buckets_that_hold_them(void **state)
+{
+    (void)state;
+    stats_observe_commit(&stored, 100, 1); /* a bound belongs to its bucket */
+    stats_observe_commit(&stored, 101, 3);
+    stats_observe_commit(&stored, 999999, 4);
+    stats_observe_commit(&stored, 20000000, 20000);
+    make_page();
+    assert_sample("pulse_storage_commit_seconds_bucket{le=\"0.0001\"}", 1);
+    assert_sample("pulse_storage_commit_seconds_bucket{le=\"0.00025\"}", 2);
+    assert_sample("pulse_storage_commit_seconds_bucket{le=\"1\"}", 3);
+    assert_sample("pulse_storage_commit_seconds_bucket{le=\"10\"}", 3);
+    assert_sample("pulse_storage_commit_seconds_bucket{le=\"+Inf\"}", 4);
+    assert_sample("pulse_storage_commit_seconds_count", 4);
+    assert_sample("pulse_storage_commit_seconds_sum", 21.0002);
+    assert_sample("pulse_storage_batch_operations_bucket{le=\"1\"}", 1);
+    assert_sample("pulse_storage_batch_operations_bucket{le=\"3\"}", 2);
+    assert_sample("pulse_storage_batch_operations_bucket{le=\"10000\"}", 3);
+    assert_sample("pulse_storage_batch_operations_bucket{le=\"+Inf\"}", 4);
+    assert_sample("pulse_storage_batch_operations_sum", 20008);
+    assert_sample("pulse_storage_batches_total", 4);
+    assert_sample("pulse_storage_operations_total", 20008);
+}
+
+static void the_bounds_of_storage_grow(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i < STATS_COMMIT_BUCKETS; i++) {
+        assert_true(stats_commit_bound_us(i) > stats_commit_bound_us(i - 1));
+    }
+    for (unsigned i = 1; i < STATS_BATCH_BUCKETS; i++) {
+        assert_true(stats_batch_bound(i) > stats_batch_bound(i - 1));
+    }
+}
+
+static void without_storage_nothing_is_said_about_it(void **state)
+{
+    (void)state;
+    struct metrics_context now = context();
+    now.storage = NULL;
+    metrics_page(&now, &page);
+    assert_null(strstr(page.data, "pulse_storage"));
+    assert_non_null(strstr(page.data, "mqtt_connections_current"));
 }
 
 /* ---- the syntax of the page ------------------------------------------------------------------ */
@@ -356,6 +422,10 @@ int main(void)
         cmocka_unit_test_setup(an_open_file_is_counted, clear),
         cmocka_unit_test_setup(latency_lands_in_the_bucket_that_holds_it, clear),
         cmocka_unit_test_setup(bucket_bounds_grow, clear),
+        cmocka_unit_test_setup(storage_says_what_it_counts, clear),
+        cmocka_unit_test_setup(commits_land_in_the_buckets_that_hold_them, clear),
+        cmocka_unit_test_setup(the_bounds_of_storage_grow, clear),
+        cmocka_unit_test_setup(without_storage_nothing_is_said_about_it, clear),
         cmocka_unit_test_setup(each_line_is_of_the_exposition_format, clear),
         cmocka_unit_test_setup(help_and_type_stand_once_and_before_their_samples, clear),
         cmocka_unit_test_setup(no_series_stands_twice, clear),

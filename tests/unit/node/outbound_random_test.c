@@ -39,7 +39,7 @@ static uint16_t start(unsigned count)
 {
     uint16_t id = 0;
     for (unsigned i = 0; i < count; i++) {
-        id = outbound_start(&out)->packet_id;
+        id = outbound_packet_id(outbound_start(&out));
         out.next++;
     }
     return id;
@@ -62,7 +62,7 @@ static void assert_ids(uint32_t place, const uint32_t *expected, size_t expected
 struct model_entry {
     uint32_t mark; /* its first subscription id */
     uint32_t id_count;
-    uint16_t packet_id;
+    uint64_t position;
     uint8_t state;
     size_t bytes;
 };
@@ -71,7 +71,7 @@ static struct model_entry model[MODEL_MAX];
 static uint32_t model_count;
 static uint32_t model_inflight;
 static uint32_t model_next;
-static uint16_t model_last_id;
+static uint64_t model_last_position;
 static uint32_t model_mark;
 
 static void model_remove(uint32_t at)
@@ -89,6 +89,11 @@ static void model_trim(void)
     }
 }
 
+static uint16_t packet_id_of(const struct model_entry *entry)
+{
+    return (uint16_t)((entry->position - 1) % 65535 + 1);
+}
+
 static void assert_as_model(void)
 {
     assert_int_equal(out.count, model_count);
@@ -100,11 +105,13 @@ static void assert_as_model(void)
         const struct model_entry *expected = &model[i];
         bool holds = expected->state == OUTBOUND_WAITING || expected->state == OUTBOUND_SENT;
         assert_int_equal(entry->state, expected->state);
+        assert_int_equal(entry->position, expected->position);
+        assert_ptr_equal(outbound_find_position(&out, expected->position), entry);
         assert_int_equal(entry->message != NULL, holds);
         bytes += expected->bytes;
         if (i < model_inflight) {
-            assert_int_equal(entry->packet_id, expected->packet_id);
-            bool found = outbound_find(&out, entry->packet_id) == entry;
+            assert_int_equal(outbound_packet_id(entry), packet_id_of(expected));
+            bool found = outbound_find(&out, outbound_packet_id(entry)) == entry;
             assert_int_equal(found, expected->state != OUTBOUND_DONE);
         }
         uint32_t mark = expected->mark;
@@ -128,7 +135,8 @@ static void random_push(uint64_t *seed)
         ids[i] = model_mark + i;
     }
     push_ids(2, ids, id_count);
-    model[model_count++] = (struct model_entry){.mark = model_mark,
+    model[model_count++] = (struct model_entry){.position = ++model_last_position,
+                                                .mark = model_mark,
                                                 .id_count = id_count,
                                                 .state = OUTBOUND_WAITING,
                                                 .bytes = message_bytes(message)};
@@ -139,23 +147,22 @@ static void random_start(void)
     if (model_inflight == model_count || model_next != model_inflight) {
         return; /* nothing waits, or there is still something to be sent again */
     }
-    model_last_id = model_last_id == 65535 ? 1 : (uint16_t)(model_last_id + 1);
-    model[model_inflight].packet_id = model_last_id;
+    uint16_t id = packet_id_of(&model[model_inflight]);
     model[model_inflight].state = OUTBOUND_SENT;
     model_inflight++;
     model_next++;
-    assert_int_equal(start(1), model_last_id);
+    assert_int_equal(start(1), id);
 }
 
 /* An acknowledgement of any packet id around those in flight. */
 static void random_ack(uint64_t *seed)
 {
-    uint32_t at = random_below(seed, model_inflight + 2);
-    uint16_t id = (uint16_t)((model_last_id + 65535u - model_inflight + at) % 65535u + 1);
+    uint32_t at = random_below(seed, model_count + 2);
+    uint16_t id = (uint16_t)((model_last_position + 65535u - model_count + at) % 65535u + 1);
     struct outbound_entry *entry = outbound_find(&out, id);
     struct model_entry *expected = NULL;
     for (uint32_t i = 0; i < model_inflight; i++) {
-        if (model[i].packet_id == id && model[i].state != OUTBOUND_DONE) {
+        if (packet_id_of(&model[i]) == id && model[i].state != OUTBOUND_DONE) {
             expected = &model[i];
         }
     }
@@ -219,8 +226,8 @@ static void random_traffic_leaves_what_a_plain_array_would(void **state)
     uint64_t seed = test_seed();
     for (unsigned round = 0; round < 20; round++) {
         model_count = model_inflight = model_next = 0;
-        model_last_id = (uint16_t)random_between(&seed, 65400, 65535); /* soon around the end */
-        out.last_id = model_last_id;
+        model_last_position = random_between(&seed, 65400, 65535); /* soon around the end */
+        out.last_position = model_last_position;
         unsigned growth = random_between(&seed, 20, 45);
         for (unsigned step = 0; step < 1000; step++) {
             random_step(&seed, growth);

@@ -47,7 +47,7 @@ static struct mqtt_will plain_will(void)
 static void publish(struct will *will, const struct session *session)
 {
     reclaim_enter();
-    will_publish(session, will);
+    will_publish(session, will, NULL);
     reclaim_leave();
     rig_turn(&rig);
 }

@@ -1,0 +1,578 @@
+#include "node/journal.h"
+
+#include "base/mem.h"
+#include "base/message.h"
+#include "node/journal_priv.h"
+#include "node/outbound.h"
+#include "node/receipt.h"
+#include "node/session.h"
+#include "node/will.h"
+#include "storage/storage.h"
+
+/*
+ * Parts of one worker are committed in the order of their hand-over. So it is enough that a change
+ * that needs an earlier one is handed over after it, or with it. The undoable ones stay behind what
+ * comes later, which is harmless: only their own pop refers to them, and that undoes them, or comes
+ * after they were handed over.
+ */
+
+/* Parts under way at once: while one is being synced the next one is ready. */
+#define PARTS_UNDER_WAY 2
+/* What may gather while storage can't write. */
+#define CHANGES_MAX 65536u
+#define BYTES_MAX (64u << 20)
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static void open_part(struct worker *worker, struct mail *mail)
+{
+    struct journal_part *part = container_of(mail, struct journal_part, mail);
+    worker->journal.under_way--;
+    journal__complete(worker, part);
+    part_clear(&part->part);
+    part->next = worker->journal.spare;
+    worker->journal.spare = part;
+}
+
+/* On the writer's thread. */
+static void on_done(struct storage_part *own, enum err err)
+{
+    struct journal_part *part = container_of(own, struct journal_part, part);
+    part->outcome = err;
+    worker_post(part->worker, &part->mail);
+}
+
+static struct journal_part *take_part(struct worker *worker)
+{
+    struct journal_part *part = worker->journal.spare;
+    if (part != NULL) {
+        worker->journal.spare = part->next;
+        part->next = NULL;
+        return part;
+    }
+    part = mem_alloc(sizeof(*part));
+    part_init(&part->part, on_done);
+    part->mail.open = open_part;
+    part->worker = worker;
+    return part;
+}
+
+static void destroy_parts(struct journal_part *part)
+{
+    while (part != NULL) {
+        struct journal_part *next = part->next;
+        part_fini(&part->part);
+        mem_free(part->waits);
+        mem_free(part);
+        part = next;
+    }
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    (void)clock; /* the loop woke up, which is all it is for: journal_flush looks at the time */
+}
+
+void journal_init(struct worker *worker, struct storage *storage)
+{
+    struct journal *journal = &worker->journal;
+    uv_timer_init(&worker->loop, &journal->clock);
+    journal->storage = storage;
+    journal->filling = take_part(worker);
+    journal->undoable = take_part(worker);
+}
+
+void journal_fini(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    ASSERT(journal->under_way == 0);
+    uv_close((uv_handle_t *)&journal->clock, NULL);
+    journal->filling->outcome = ERR_STOPPED;
+    journal->undoable->outcome = ERR_STOPPED;
+    journal__complete(worker, journal->filling);
+    journal__complete(worker, journal->undoable);
+    destroy_parts(journal->filling);
+    destroy_parts(journal->undoable);
+    destroy_parts(journal->spare);
+    mem_free(journal->held_up);
+}
+
+/* ---- handing over ---------------------------------------------------------------------------- */
+
+static void let_go_on(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    for (uint32_t i = 0; i < journal->held_up_count; i++) {
+        struct session *session = session_table_get(&worker->sessions, journal->held_up[i]);
+        if (session != NULL) {
+            session->held_up = false;
+            session_resume(session);
+        }
+    }
+    journal->held_up_count = 0;
+}
+
+static void hand_over(struct worker *worker, struct journal_part **slot)
+{
+    struct journal *journal = &worker->journal;
+    struct journal_part *part = *slot;
+    *slot = take_part(worker);
+    if (storage_policy(journal->storage) == COMMIT_FAST) {
+        part->outcome = ERR_OK;
+        journal__complete(worker, part);
+    }
+    journal->under_way++;
+    storage_submit(journal->storage, &part->part);
+}
+
+/* Everything in it was undone: what waited need not wait. */
+static void finish_empty(struct worker *worker, struct journal_part **slot)
+{
+    struct journal_part *part = *slot;
+    *slot = take_part(worker);
+    part->outcome = ERR_OK;
+    journal__complete(worker, part);
+    part_clear(&part->part);
+    part->next = worker->journal.spare;
+    worker->journal.spare = part;
+}
+
+static void flush_filling(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    if (journal->filling->part.live > 0) {
+        hand_over(worker, &journal->filling);
+    } else {
+        finish_empty(worker, &journal->filling);
+    }
+    journal->bytes = 0;
+    let_go_on(worker);
+}
+
+static bool undoable_is_due(const struct worker *worker)
+{
+    const struct journal *journal = &worker->journal;
+    return journal->undoable->part.live > 0 && worker_now(worker) - journal->undoable_since_ms >=
+                                                   worker->config->storage_undo_window_ms;
+}
+
+static void flush_undoable(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    if (undoable_is_due(worker)) {
+        hand_over(worker, &journal->undoable);
+    } else if (journal->undoable->part.live == 0 && journal->undoable->part.count > 0) {
+        part_clear(&journal->undoable->part);
+    }
+}
+
+static bool is_filled(const struct journal *journal)
+{
+    return journal->filling->part.count > 0 || journal->filling->wait_count > 0;
+}
+
+bool journal_flush(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    if (journal->storage == NULL) {
+        return false;
+    }
+    uint32_t before = journal->under_way;
+    if (is_filled(journal) && journal->under_way < PARTS_UNDER_WAY) {
+        flush_filling(worker);
+    }
+    if (journal->under_way <= PARTS_UNDER_WAY) { /* they have a place of their own */
+        flush_undoable(worker);
+    }
+    return journal->under_way != before && storage_policy(journal->storage) == COMMIT_FAST;
+}
+
+void journal_flush_all(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    if (journal->storage == NULL) {
+        return;
+    }
+    if (journal->undoable->part.live > 0) {
+        hand_over(worker, &journal->undoable);
+    }
+    if (is_filled(journal)) {
+        flush_filling(worker);
+    }
+}
+
+bool journal_full(const struct worker *worker)
+{
+    const struct journal *journal = &worker->journal;
+    return journal->filling->part.count >= CHANGES_MAX || journal->bytes >= BYTES_MAX;
+}
+
+void journal_hold_up(struct session *session)
+{
+    struct journal *journal = &session->worker->journal;
+    if (session->held_up || !journal_full(session->worker)) {
+        return;
+    }
+    journal->held_up = mem_grow(journal->held_up, journal->held_up_count, &journal->held_up_cap,
+                                sizeof(*journal->held_up));
+    journal->held_up[journal->held_up_count++] = session->handle;
+    session->held_up = true;
+    session_pause(session);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+static struct storage_part *filling(struct session *session)
+{
+    return &session->worker->journal.filling->part;
+}
+
+/* The part for a change that is written with `placement`, or with the next hand-over. */
+static struct storage_part *part_for(struct session *session, struct receipt *placement)
+{
+    return placement != NULL ? &placement->placement->closing : filling(session);
+}
+
+/* The change at `index` + 1 of `part`, if it is that of `type` for `session`. */
+static struct change *change_at(const struct storage_part *part, uint32_t index,
+                                enum operation_type type, uint64_t session)
+{
+    if (index == 0 || index > part->count) {
+        return NULL;
+    }
+    struct change *change = &part->changes[index - 1];
+    return change->type == type && change->session == session ? change : NULL;
+}
+
+static struct change_session *describe_session(const struct session *session)
+{
+    const struct outbound *out = &session->outbound;
+    const struct storage *storage = session->worker->journal.storage;
+    struct change_session *own = mem_alloc(sizeof(*own) + session->client_id_len);
+    own->expiry_s = session->expiry_s;
+    own->offline_since_ms =
+        session->conn == NULL ? storage_wall_ms(storage, session->offline_since_ms) : 0;
+    own->sent_to = outbound_waiting(out) > 0 ? outbound_at(out, out->inflight)->position
+                                             : out->last_position + 1;
+    own->client_id_len = session->client_id_len;
+    memcpy(own->client_id, session->client_id, session->client_id_len);
+    return own;
+}
+
+void journal_session(struct session *session)
+{
+    if (session->stored_id == 0) {
+        return;
+    }
+    struct storage_part *part = filling(session);
+    struct change *change =
+        change_at(part, session->put_change, OPERATION_SESSION_PUT, session->stored_id);
+    if (change == NULL) {
+        change = part_add(part, OPERATION_SESSION_PUT, session->stored_id);
+        session->put_change = part->count;
+    }
+    mem_free(change->owned);
+    change->owned = describe_session(session);
+}
+
+void journal_session_drop(struct session *session, struct receipt *placement)
+{
+    if (session->stored_id != 0) {
+        (void)part_add(part_for(session, placement), OPERATION_SESSION_DROP, session->stored_id);
+        session->stored_id = 0;
+    }
+}
+
+void journal_outdated(struct worker *worker, uint64_t stored_id)
+{
+    (void)part_add(&worker->journal.filling->part, OPERATION_SESSION_DROP, stored_id);
+}
+
+static struct change_subscription *describe_filter(struct slice filter, struct slice share)
+{
+    static const char prefix[] = "$share/";
+    size_t head = share.len > 0 ? strlen(prefix) + share.len + 1 : 0;
+    struct change_subscription *own = mem_alloc(sizeof(*own) + head + filter.len);
+    own->filter_len = (uint16_t)(head + filter.len);
+    if (head > 0) {
+        memcpy(own->filter, prefix, strlen(prefix));
+        memcpy(own->filter + strlen(prefix), share.data, share.len);
+        own->filter[head - 1] = '/';
+    }
+    memcpy(own->filter + head, filter.data, filter.len);
+    return own;
+}
+
+void journal_subscription(struct session *session, const struct subscription *sub,
+                          struct slice filter, struct slice share)
+{
+    if (session->stored_id == 0) {
+        return;
+    }
+    struct change_subscription *own = describe_filter(filter, share);
+    own->subscription_id = sub->id;
+    own->qos = sub->qos;
+    own->no_local = sub->no_local;
+    own->retain_as_published = sub->retain_as_published;
+    own->retain_handling = sub->retain_handling;
+    part_add(filling(session), OPERATION_SUBSCRIPTION_PUT, session->stored_id)->owned = own;
+}
+
+void journal_subscription_drop(struct session *session, const struct subscription *sub)
+{
+    if (session->stored_id == 0) {
+        return;
+    }
+    char *filter = mem_alloc(UINT16_MAX + 1);
+    size_t len = sub_index_filter(sub, filter);
+    part_add(filling(session), OPERATION_SUBSCRIPTION_DROP, session->stored_id)->owned =
+        describe_filter(slice_of(filter, len), sub_index_share_name(sub));
+    mem_free(filter);
+}
+
+void journal_will(struct session *session)
+{
+    if (session->stored_id == 0) {
+        return;
+    }
+    const struct will *will = session->will;
+    struct change_will *own = mem_alloc(sizeof(*own));
+    own->delay_s = will->delay_s;
+    own->has_expiry = will->has_expiry;
+    own->message_expiry_s = will->expiry_s;
+    struct change *change = part_add(filling(session), OPERATION_WILL_PUT, session->stored_id);
+    change->owned = own;
+    change->message = message_keep(will->message);
+}
+
+void journal_will_drop(struct session *session, struct receipt *placement)
+{
+    if (session->stored_id != 0) {
+        struct change *change =
+            part_add(part_for(session, placement), OPERATION_WILL_DROP, session->stored_id);
+        change->message = message_keep(session->will->message);
+    }
+}
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+static struct change describe_push(const struct session *session,
+                                   const struct outbound_entry *entry)
+{
+    struct change change = {.type = OPERATION_QUEUE_PUSH,
+                            .qos_2 = entry->qos_2,
+                            .retain = entry->retain,
+                            .shared = entry->shared,
+                            .session = session->stored_id,
+                            .position = entry->position,
+                            .message = message_keep(entry->message)};
+    const uint32_t *ids = NULL;
+    size_t count = outbound_ids(&session->outbound, entry, &ids);
+    if (count == 1) {
+        change.subscription_id = ids[0];
+    } else if (count > 1) {
+        struct change_ids *own = mem_alloc(sizeof(*own) + count * sizeof(ids[0]));
+        own->count = count;
+        memcpy(own->ids, ids, count * sizeof(ids[0]));
+        change.owned = own;
+    }
+    return change;
+}
+
+static struct change *add_push(struct storage_part *part, const struct change *change)
+{
+    struct change *added = part_add(part, OPERATION_QUEUE_PUSH, change->session);
+    *added = *change;
+    return added;
+}
+
+/* The part for a push that may be undone soon. */
+static struct storage_part *undoable_part(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    struct storage_part *part = &journal->undoable->part;
+    if (part->live == 0) {
+        part_clear(part);
+        journal->undoable_since_ms = worker_now(worker);
+        uv_timer_start(&journal->clock, on_clock, worker->config->storage_undo_window_ms, 0);
+    }
+    return part;
+}
+
+void journal_push(struct session *session, struct outbound_entry *entry, struct receipt **receipt,
+                  bool undoable)
+{
+    struct worker *worker = session->worker;
+    if (session->stored_id == 0) {
+        return;
+    }
+    struct change change = describe_push(session, entry);
+    if (receipt_places(receipt)) {
+        entry->gate = OUTBOUND_UNTIL_PLACED;
+        receipt_carry(worker, *receipt, session->handle, &change);
+        return;
+    }
+    change.waiter = receipt_hold(worker, receipt);
+    undoable = undoable && worker->config->storage_undo_window_ms > 0;
+    struct storage_part *part = undoable ? undoable_part(worker) : filling(session);
+    (void)add_push(part, &change);
+    entry->change = part->count;
+    if (entry->qos_2) {
+        entry->gate = OUTBOUND_UNTIL_HELD;
+        journal__wait_held(session, entry->position);
+    }
+    worker->journal.bytes += message_bytes(entry->message);
+}
+
+/* The push of `entry`, if it has not been handed over; `*part` is where it is. */
+static struct change *find_push(struct session *session, const struct outbound_entry *entry,
+                                struct storage_part **part)
+{
+    struct storage_part *places[] = {filling(session), &session->worker->journal.undoable->part};
+    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+        struct change *change =
+            change_at(places[i], entry->change, OPERATION_QUEUE_PUSH, session->stored_id);
+        if (change != NULL && change->position == entry->position) {
+            *part = places[i];
+            return change;
+        }
+    }
+    return NULL;
+}
+
+static void add_pop(struct storage_part *part, const struct session *session,
+                    const struct outbound_entry *entry)
+{
+    struct change *change = part_add(part, OPERATION_QUEUE_POP, session->stored_id);
+    change->position = entry->position;
+    change->message = entry->message != NULL ? message_keep(entry->message) : NULL;
+}
+
+void journal_pop(struct session *session, const struct outbound_entry *entry)
+{
+    if (session->stored_id == 0 || entry->gate == OUTBOUND_UNTIL_PLACED) {
+        return; /* what is on its way to a placement is popped when it comes back: journal_placed */
+    }
+    struct storage_part *part = NULL;
+    struct change *push = find_push(session, entry, &part);
+    if (push != NULL) {
+        struct receipt *waiter = push->waiter;
+        push->waiter = NULL;
+        part_cancel(part, push);
+        stat_add(storage_stats(session->worker->journal.storage), STAT_CANCELLED, 1);
+        receipt_done(session->worker, waiter);
+    } else {
+        add_pop(filling(session), session, entry);
+    }
+}
+
+void journal_pop_placed(struct session *session, const struct outbound_entry *entry,
+                        struct receipt *placement)
+{
+    if (session->stored_id == 0) {
+        return;
+    }
+    struct storage_part *part = NULL;
+    struct change *push = find_push(session, entry, &part);
+    if (push != NULL && part != filling(session)) { /* the pop must not come before it */
+        (void)add_push(filling(session), push);
+        *push = (struct change){.type = CHANGE_NONE};
+        part->live--;
+    }
+    add_pop(&placement->placement->closing, session, entry);
+}
+
+bool journal_release(struct session *session, struct outbound_entry *entry)
+{
+    if (session->stored_id == 0) {
+        return false;
+    }
+    struct change *change = part_add(filling(session), OPERATION_QUEUE_RELEASE, session->stored_id);
+    change->position = entry->position;
+    change->message = message_keep(entry->message);
+    struct journal_wait *wait = journal__wait(&session->worker->journal);
+    wait->kind = WAIT_RELEASE;
+    wait->session = session->handle;
+    wait->position = entry->position;
+    return true;
+}
+
+/* ---- placements ------------------------------------------------------------------------------ */
+
+void journal_place(struct worker *worker, struct receipt *receipt)
+{
+    struct storage_part *part = &worker->journal.filling->part;
+    struct storage_part *closing = &receipt->placement->closing;
+    uint32_t before = part->count;
+    for (struct carried *own = receipt->placement->carried; own != NULL; own = own->next) {
+        struct change *added = add_push(part, &own->change);
+        added->message = message_keep(own->change.message); /* journal_placed needs it too */
+        own->change.owned = NULL;
+        worker->journal.bytes += message_bytes(added->message);
+    }
+    for (uint32_t i = 0; i < closing->count; i++) {
+        *part_add(part, OPERATION_QUEUE_POP, 0) = closing->changes[i];
+    }
+    closing->count = 0; /* moved */
+    closing->live = 0;
+    if (part->count > before) {
+        part->changes[part->count - 1].waiter = receipt;
+    } else {
+        receipt_done(worker, receipt);
+    }
+}
+
+void journal_placed(struct worker *worker, uint64_t handle, const struct change *change)
+{
+    struct session *session = session_table_get(&worker->sessions, handle);
+    struct outbound_entry *entry =
+        session != NULL && session->stored_id == change->session
+            ? outbound_find_position(&session->outbound, change->position)
+            : NULL;
+    if (entry != NULL && entry->state == OUTBOUND_WAITING) {
+        entry->gate = OUTBOUND_OPEN;
+        session_pump(session);
+        return;
+    }
+    struct change *pop = part_add(&worker->journal.filling->part, OPERATION_QUEUE_POP,
+                                  change->session); /* dropped meanwhile */
+    pop->position = change->position;
+    pop->message = message_keep(change->message);
+}
+
+/* ---- the client's own publishes -------------------------------------------------------------- */
+
+struct receipt *journal_inbound(struct session *session, uint16_t packet_id)
+{
+    if (session->stored_id == 0) {
+        return NULL;
+    }
+    struct receipt *receipt = receipt_create_placement(session->worker);
+    struct change *change =
+        part_add(&receipt->placement->closing, OPERATION_INBOUND_QOS2_PUT, session->stored_id);
+    change->packet_id = packet_id;
+    return receipt;
+}
+
+void journal_inbound_drop(struct session *session, uint16_t packet_id)
+{
+    if (session->stored_id != 0) {
+        part_add(filling(session), OPERATION_INBOUND_QOS2_DROP, session->stored_id)->packet_id =
+            packet_id;
+    }
+}
+
+void journal_retained(struct worker *worker, struct message *message, struct receipt **receipt)
+{
+    struct journal *journal = &worker->journal;
+    struct message *kept = journal->storage != NULL ? message_keep(message) : NULL;
+    if (kept == NULL || slice_starts_with(message_topic(message), "$SYS/")) {
+        message_unref(kept);
+        return;
+    }
+    struct change *change = part_add(&journal->filling->part, OPERATION_RETAINED_PUT, 0);
+    change->message = kept;
+    /* what a placement writes comes later, and needs no help */
+    change->waiter = receipt_places(receipt) ? NULL : receipt_hold(worker, receipt);
+    journal->bytes += message_bytes(kept);
+}

@@ -1,0 +1,50 @@
+/*
+ * What journal.c and journal_wait.c know about one another: parts, and what waits for them.
+ */
+#ifndef PULSE_NODE_JOURNAL_PRIV_H
+#define PULSE_NODE_JOURNAL_PRIV_H
+
+#include "node/journal.h"
+#include "node/worker.h"
+#include "storage/part.h"
+
+enum journal_wait_kind {
+    WAIT_HELD,    /* QoS 2 messages of `session` up to `position` may be sent */
+    WAIT_RELEASE, /* PUBREL may be sent for the message at `position` */
+    WAIT_ANSWER,  /* PUBCOMP, SUBACK, UNSUBACK */
+};
+
+struct journal_wait {
+    uint8_t kind;
+    uint8_t packet; /* WAIT_ANSWER: enum mqtt_packet */
+    uint16_t packet_id;
+    uint32_t reason_count;
+    uint64_t session; /* handle */
+    union {
+        uint64_t position;
+        uint64_t connection; /* WAIT_ANSWER: conn.serial */
+    };
+    uint8_t *reasons; /* WAIT_ANSWER: owned */
+};
+
+struct journal_part {
+    struct storage_part part;
+    struct mail mail;
+    struct worker *worker;
+    struct journal_part *next; /* while it is spare */
+    struct journal_wait *waits;
+    uint32_t wait_count;
+    uint32_t wait_cap;
+    enum err outcome;
+};
+
+/* Adds a wait to the part that is being filled; fields are the caller's to fill in. */
+struct journal_wait *journal__wait(struct journal *journal);
+
+/* Everything that waited for `part` goes on; or, with an error, is forgotten. */
+void journal__complete(struct worker *worker, struct journal_part *part);
+
+/* QoS 2 entry `position` of `session` is to be sent once the part being filled is held. */
+void journal__wait_held(struct session *session, uint64_t position);
+
+#endif

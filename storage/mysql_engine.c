@@ -1,0 +1,277 @@
+#include "storage/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/mysql_batch.h"
+#include "storage/mysql_connection.h"
+#include "storage/mysql_load.h"
+#include "storage/mysql_owner.h"
+#include "storage/mysql_schema.h"
+#include "storage/mysql_tend.h"
+
+/*
+ * The engine for MySQL and MariaDB: one connection commits and holds the owner's lock, another one
+ * loads and cleans up. The database makes each commit safe, so there is nothing to sync.
+ *
+ * Invariant: `commit` is connected only while it holds the owner's lock.
+ */
+#define OWNER_BYTES_MAX 255u
+#define PACKET_BYTES_MIN (1024u * 1024)
+
+/* How often the row of this process says when it was last seen. */
+#define LAST_SEEN_MS 1000u
+
+/* A silent connection gives a sign of life, long before the server gives it up. */
+#define LIFE_SIGN_MS 15000u
+
+struct mysql_engine {
+    struct engine engine;
+    struct mysql_settings settings;
+    struct mysql_connection commit;
+    struct mysql_connection other; /* loads and cleans up */
+    struct mysql_owner owner;
+    struct mysql_batch batch;
+    struct mysql_tend tend;
+    uint64_t seen_ms; /* the latest batch.now_ms */
+};
+
+static struct mysql_engine *own(struct engine *engine)
+{
+    return container_of(engine, struct mysql_engine, engine);
+}
+
+static void describe(const struct mysql_engine *own, char *buffer, size_t size)
+{
+    mysql_url_describe(&own->settings.url, buffer, size);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static enum err read_url(struct mysql_engine *own, const struct storage_config *config)
+{
+    const char *why = NULL;
+    enum err err = mysql_url_parse(config->mysql_url != NULL ? config->mysql_url : "",
+                                   &own->settings.url, &why);
+    if (err != ERR_OK) {
+        log_error(LOG_STORAGE, "storage.mysql is not mysql://user:password@host:port/database",
+                  log_text("reason", why));
+        return ERR_INVALID;
+    }
+    size_t owner_len = config->owner != NULL ? strlen(config->owner) : 0;
+    if (owner_len < 1 || owner_len > OWNER_BYTES_MAX) {
+        log_error(LOG_STORAGE, "the id of this node must have 1 to 255 bytes");
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}
+
+static enum err check_server(struct mysql_engine *own)
+{
+    if (own->commit.packet_bytes_max < PACKET_BYTES_MIN) {
+        log_error(LOG_STORAGE, "the database server takes too small packets",
+                  log_uint("max_allowed_packet", own->commit.packet_bytes_max),
+                  log_uint("needed", PACKET_BYTES_MIN));
+        return ERR_INVALID;
+    }
+    return own->settings.config->policy == COMMIT_STRICT
+               ? mysql_schema_check_durability(&own->commit)
+               : ERR_OK;
+}
+
+static enum err open_store(struct mysql_engine *own)
+{
+    enum err err = mysql_connection_open(&own->commit);
+    if (err == ERR_OK) {
+        err = check_server(own);
+    }
+    if (err == ERR_OK) {
+        err = mysql_schema_prepare(&own->commit);
+    }
+    if (err == ERR_OK) {
+        err = mysql_owner_enter(&own->owner, own->settings.config->owner, &own->commit,
+                                clock_wall_ms());
+    }
+    return err;
+}
+
+static void close_store(struct mysql_engine *own)
+{
+    mysql_connection_close(&own->commit);
+    mysql_connection_close(&own->other);
+    mysql_batch_fini(&own->batch);
+    mysql_tend_fini(&own->tend);
+    mysql_url_fini(&own->settings.url);
+    mem_free(own);
+}
+
+static enum err open_engine(const struct storage_config *config, struct storage_stats *stats,
+                            struct engine **out)
+{
+    struct mysql_engine *own = mem_alloc(sizeof *own);
+    char server[300] = "";
+    own->engine.type = &engine_mysql;
+    own->settings = (struct mysql_settings){.config = config, .stats = stats};
+    mysql_connection_init(&own->commit, &own->settings);
+    mysql_connection_init(&own->other, &own->settings);
+    enum err err = read_url(own, config);
+    if (err != ERR_OK) {
+        close_store(own);
+        return err;
+    }
+    describe(own, server, sizeof server);
+    err = open_store(own);
+    if (err != ERR_OK) {
+        log_error(LOG_STORAGE, "the database can't be used",
+                  log_slice("server", slice_text(server)), log_text("error", err_text(err)),
+                  log_slice("reason", slice_text(own->commit.trouble)));
+        close_store(own);
+        return err;
+    }
+    log_notice(LOG_STORAGE, "the database is open", log_slice("server", slice_text(server)),
+               log_slice("owner", slice_text(config->owner)),
+               log_uint("id_range", own->owner.range));
+    own->seen_ms = own->owner.last_seen_ms;
+    *out = &own->engine;
+    return ERR_OK;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static enum err load(struct engine *engine, const struct operation_sink *sink,
+                     struct engine_loaded *loaded)
+{
+    struct mysql_engine *this = own(engine);
+    *loaded = (struct engine_loaded){.last_seen_ms = this->owner.last_seen_ms,
+                                     .next_id = this->owner.next_id};
+    enum err err = mysql_connection_open(&this->other);
+    if (err == ERR_OK) {
+        err = mysql_load(&this->other, this->settings.config->owner, sink, &this->tend.leftovers);
+    }
+    if (err != ERR_OK) {
+        engine_trouble(engine, "%s", this->other.trouble);
+    }
+    return err;
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+/* Makes the connection that commits anew, if it was lost. */
+static enum err reconnect(struct mysql_engine *own)
+{
+    if (own->commit.client != NULL) {
+        return ERR_OK;
+    }
+    enum err err = mysql_connection_open(&own->commit);
+    if (err == ERR_OK) {
+        err = mysql_owner_enter_again(&own->owner, &own->commit);
+    }
+    if (err != ERR_OK) {
+        mysql_connection_close(&own->commit);
+    }
+    return err;
+}
+
+static enum err commit(struct mysql_engine *own, struct batch *batch)
+{
+    enum err err = reconnect(own);
+    if (err == ERR_OK) {
+        err = mysql_owner_reserve(&own->owner, &own->commit, batch->next_id);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    bool say_seen = batch->now_ms >= own->owner.last_seen_ms + LAST_SEEN_MS;
+    const struct mysql_batch_frame frame = {
+        .owner = own->settings.config->owner,
+        .new_from = own->owner.next_id,
+        .id_range = own->owner.range,
+        .last_seen_ms = say_seen ? batch->now_ms : 0,
+    };
+    err = mysql_batch_apply(&own->batch, &own->commit, batch, &frame);
+    if (err == ERR_OK && say_seen) {
+        own->owner.last_seen_ms = batch->now_ms;
+    }
+    return err;
+}
+
+static enum err apply(struct engine *engine, struct batch *batch)
+{
+    struct mysql_engine *this = own(engine);
+    enum err err = commit(this, batch);
+    if (err == ERR_OK) {
+        this->owner.next_id =
+            batch->next_id > this->owner.next_id ? batch->next_id : this->owner.next_id;
+        this->seen_ms = batch->now_ms > this->seen_ms ? batch->now_ms : this->seen_ms;
+        return ERR_OK;
+    }
+    char server[120];
+    describe(this, server, sizeof server);
+    engine_trouble(engine, "%s: %s", server, this->commit.trouble);
+    /* What was right when the store was opened may be so again: a password in the middle of being
+     * changed, a database in the middle of being restored. */
+    return err == ERR_INVALID ? ERR_UNAVAILABLE : err;
+}
+
+/* A commit is safe when the server has answered, if it is told to (mysql_schema.h). */
+static enum err sync_engine(struct engine *engine)
+{
+    (void)engine;
+    return ERR_OK;
+}
+
+/* ---- background ------------------------------------------------------------------------------ */
+
+/* Keeps the connection, and with it the lock; finds out early that it is lost. */
+static void give_life_sign(struct mysql_engine *own)
+{
+    if (own->commit.client != NULL && clock_mono_ms() < own->commit.used_ms + LIFE_SIGN_MS) {
+        return;
+    }
+    if (own->commit.client != NULL && mysql_connection_run(&own->commit, "DO 1") == ERR_OK) {
+        return;
+    }
+    if (reconnect(own) != ERR_OK) {
+        log_debug(LOG_STORAGE, "the database is not reachable",
+                  log_slice("reason", slice_text(own->commit.trouble)));
+    }
+}
+
+static bool tend(struct engine *engine, uint64_t now_ms)
+{
+    struct mysql_engine *this = own(engine);
+    give_life_sign(this);
+    return mysql_tend_portion(&this->tend, &this->other, this->settings.config->owner,
+                              this->owner.range, now_ms);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void close_engine(struct engine *engine)
+{
+    struct mysql_engine *this = own(engine);
+    if (this->commit.client != NULL && this->seen_ms > this->owner.last_seen_ms) {
+        struct sql sql = {.data = NULL};
+        sql_add(&sql, "UPDATE id_ranges SET last_seen_ms=");
+        sql_add_number(&sql, this->seen_ms);
+        sql_add(&sql, " WHERE id_range=");
+        sql_add_number(&sql, this->owner.range);
+        /* One that fails leaves a moment up to a second earlier. */
+        (void)!mysql_connection_run_sql(&this->commit, &sql);
+        sql_fini(&sql);
+    }
+    close_store(this);
+}
+
+const struct engine_type engine_mysql = {
+    .name = "mysql",
+    .open = open_engine,
+    .load = load,
+    .apply = apply,
+    .sync = sync_engine,
+    .tend = tend,
+    .close = close_engine,
+};

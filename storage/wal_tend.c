@@ -1,0 +1,147 @@
+#include "storage/wal_engine_priv.h"
+
+#include "base/mem.h"
+
+#define RETRY_MS 30000u /* after a compaction that failed */
+/* The log may grow to so many times the last snapshot before the next one: what is written to disk
+ * because of snapshots stays below half of what is written to the log. */
+#define SNAPSHOT_TIMES 2u
+/* Less log than this, or than a quarter of the snapshot, is not worth a snapshot, however old. */
+#define WORTHWHILE_BYTES (1u << 20)
+
+void wal_engine__snapshot_is(struct wal_engine *wal, uint64_t bytes)
+{
+    stat_add(wal->stats, STAT_DISK_BYTES, (int64_t)bytes - (int64_t)wal->snapshot_bytes);
+    wal->snapshot_bytes = bytes;
+}
+
+/* ---- the end of a compaction ----------------------------------------------------------------- */
+
+static void drop_segments(struct wal_engine *wal)
+{
+    const struct wal_manifest *manifest = &wal->manifest;
+    enum err err = wal_log_drop(wal->log, manifest->first, manifest->keep, manifest->keep_count);
+    if (err != ERR_OK && !wal->drop_due) {
+        log_warning(LOG_STORAGE, "can't drop old segments of the wal", wal_engine__dir(wal),
+                    log_text("error", wal_log_trouble(wal->log)));
+    }
+    wal->drop_due = err != ERR_OK;
+}
+
+static void succeeded(struct wal_engine *wal, struct wal_compact_result *result)
+{
+    wal_manifest_fini(&wal->manifest);
+    wal->manifest = result->manifest;
+    result->manifest = (struct wal_manifest){0};
+    wal->failing = false;
+    wal->salvage = false;
+    wal_engine__snapshot_is(wal, result->snapshot_bytes);
+    stat_add(wal->stats, STAT_COMPACTIONS, 1);
+    drop_segments(wal);
+    log_info(LOG_STORAGE, "compacted the wal", wal_engine__dir(wal),
+             log_uint("snapshot", wal->manifest.snapshot),
+             log_uint("snapshot_bytes", result->snapshot_bytes),
+             log_uint("kept_segments", wal->manifest.keep_count),
+             log_uint("sessions", result->counts.sessions),
+             log_uint("queued", result->counts.queued),
+             log_uint("retained", result->counts.retained));
+}
+
+static void failed(struct wal_engine *wal, enum err err)
+{
+    if (!wal->failing && err != ERR_STOPPED) {
+        log_error(LOG_STORAGE, "can't compact the wal, will try again", wal_engine__dir(wal),
+                  log_text("error", err_text(err)));
+        wal->failing = true;
+    }
+}
+
+void wal_engine__end_compaction(struct wal_engine *wal, bool cancel)
+{
+    struct wal_compact_result result;
+    if (wal->compact == NULL) {
+        return;
+    }
+    if (cancel) {
+        wal_compact_cancel(wal->compact);
+    }
+    enum err err = wal_compact_end(wal->compact, &result);
+    wal->compact = NULL;
+    stat_add(wal->stats, STAT_BYTES_WRITTEN, (int64_t)result.bytes_written);
+    if (err == ERR_OK) {
+        succeeded(wal, &result);
+    } else {
+        failed(wal, err);
+    }
+    wal_manifest_fini(&result.manifest);
+}
+
+/* ---- its beginning --------------------------------------------------------------------------- */
+
+enum err wal_engine__compact(struct wal_engine *wal)
+{
+    if (wal->compact != NULL) {
+        return ERR_EXISTS;
+    }
+    /* The snapshot will refer to bodies in these segments, so they must be safe before it is; and
+     * after an error of a sync they stand in a later segment, which isn't sealed. */
+    enum err err = wal_log_sync(wal->log);
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct wal_compact_config config = {.dir = wal->dir,
+                                              .files = wal->files,
+                                              .manifest = &wal->manifest,
+                                              .next = wal_log_seal(wal->log),
+                                              .number = wal->next_number,
+                                              .salvage = wal->salvage};
+    wal->next_number++;
+    return wal_compact_start(&config, &wal->compact);
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool compaction_due(const struct wal_engine *wal, uint64_t now_ms)
+{
+    uint64_t grown = wal_log_bytes(wal->log);
+    uint64_t limit = greater(wal->compact_max_bytes, SNAPSHOT_TIMES * wal->snapshot_bytes);
+    if (now_ms < wal->not_before_ms) {
+        return false;
+    }
+    if (wal->salvage || (wal->compact_max_bytes > 0 && grown > limit)) {
+        return true;
+    }
+    return wal->compact_interval_ms > 0 && now_ms - wal->compacted_ms >= wal->compact_interval_ms &&
+           grown > greater(WORTHWHILE_BYTES, wal->snapshot_bytes / 4);
+}
+
+bool wal_engine__tend(struct engine *engine, uint64_t now_ms)
+{
+    struct wal_engine *wal = wal_engine__of(engine);
+    if (wal->compacted_ms == 0 || now_ms < wal->compacted_ms) {
+        wal->compacted_ms = now_ms;
+    }
+    if (wal->compact != NULL) {
+        if (!wal_compact_done(wal->compact)) {
+            return false;
+        }
+        wal_engine__end_compaction(wal, false);
+        wal->compacted_ms = now_ms;
+        wal->not_before_ms = wal->failing ? now_ms + RETRY_MS : 0;
+        return false;
+    }
+    if (wal->drop_due) {
+        drop_segments(wal);
+    }
+    if (compaction_due(wal, now_ms)) {
+        enum err err = wal_engine__compact(wal);
+        if (err != ERR_OK) {
+            failed(wal, err);
+            wal->not_before_ms = now_ms + RETRY_MS;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,83 @@
+/*
+ * disk: what it takes to make a few bytes safe on this disk: the floor of a strict acknowledgement.
+ *
+ * Owns      one file in --dir, which it removes.
+ * Thread    main.
+ * Errors    loop_fail().
+ * Source    fdatasync(2). The file is written with zeros first: syncing one that grows also commits
+ *           the file system's journal, which no log does that cares about latency.
+ */
+#include "tests/bench/histogram.h"
+#include "tests/bench/scenario.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FILE_BYTES = 16 * 1024 * 1024, ZEROS_BYTES = 1024 * 1024 };
+
+static bool write_whole(int fd, const uint8_t *bytes, size_t len, off_t at)
+{
+    return pwrite(fd, bytes, len, at) == (ssize_t)len;
+}
+
+static bool fill_with_zeros(int fd)
+{
+    static const uint8_t zeros[ZEROS_BYTES];
+    for (off_t at = 0; at < FILE_BYTES; at += ZEROS_BYTES) {
+        if (!write_whole(fd, zeros, ZEROS_BYTES, at)) {
+            return false;
+        }
+    }
+    return fsync(fd) == 0;
+}
+
+static bool measure(struct bench *bench, int fd, const uint8_t *record, size_t len)
+{
+    struct histogram *histogram = calloc(1, sizeof(*histogram));
+    if (histogram == NULL) {
+        return false;
+    }
+    off_t at = 0;
+    uint64_t done = 0;
+    bool is_good = true;
+    scenario_begin(bench);
+    while (is_good && done < bench->options->count) {
+        uint64_t start_ns = loop_clock(&bench->loop);
+        is_good = write_whole(fd, record, len, at) && fdatasync(fd) == 0;
+        histogram_record(histogram, loop_clock(&bench->loop) - start_ns);
+        at = at + 2 * (off_t)len > FILE_BYTES ? 0 : at + (off_t)len;
+        done++;
+    }
+    scenario_end(bench, done);
+    scenario_note_latency(bench, histogram);
+    free(histogram);
+    return is_good;
+}
+
+void disk_run(struct bench *bench)
+{
+    char path[4096];
+    size_t len = (size_t)bench->options->payload;
+    bench->outcome.unit = "sync";
+    snprintf(path, sizeof(path), "%s/pulse-bench-%d", bench->options->dir, (int)getpid());
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        loop_fail(&bench->loop, "cannot create %s: %s", path, strerror(errno));
+        return;
+    }
+    uint8_t *record = malloc(len);
+    if (record == NULL) {
+        loop_fail(&bench->loop, "out of memory");
+    } else {
+        memset(record, 'r', len);
+        if (!fill_with_zeros(fd) || !measure(bench, fd, record, len)) {
+            loop_fail(&bench->loop, "cannot write %s: %s", path, strerror(errno));
+        }
+    }
+    free(record);
+    close(fd);
+    (void)unlink(path); /* a left-over file is the folder's owner's to remove */
+}

@@ -1,0 +1,332 @@
+"""One measurement of one engine: a fresh broker, its data in a folder of its own, one result.
+
+A result is a dictionary of numbers with `ok` and `error`. Nothing here judges.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+
+import harness
+from storage_engines import engine_broker
+
+PUBLISHERS, SESSIONS, WINDOW = 50, 10, 20
+STALL_S = 15
+LOSS_STALL_S = 2  # a broker that has lost messages sends no more: that is all there is to wait for
+QUIET_S, QUIET_MAX_S = 0.4, 10
+DRAIN_EACH = 10000
+RECOVERY_SESSIONS, RECOVERY_EACH, RECOVERY_RETAINED = 10000, 100, 100000
+WARM_UP_COUNT = 20
+WINDOW1_COUNT, CONNECTED_COUNT, DISK_COUNT = 3000, 4000, 3000
+
+
+class Failure(Exception):
+    """A measurement that came to nothing; the text says why."""
+
+
+class Place:
+    """Where all this happens: folder on a disk, options, the database server while one runs."""
+
+    def __init__(self, options, folder, database):
+        self.options, self.folder, self.database = options, folder, database
+        self.number = 0
+
+    def scaled(self, count):
+        return max(10, int(count * self.options.scale))
+
+
+class Bed:
+    """A broker of one engine for one measurement: an empty store, removed with the block."""
+
+    def __init__(self, place, engine):
+        place.number += 1
+        self.place, self.engine = place, engine
+        self.name = f"bench{place.number}"
+        self.folder = place.folder / self.name
+        self.database = place.database if engine.kind == "mysql" else None
+        self.others = []
+
+    def __enter__(self):
+        if self.engine.kind == "mysql" and self.database is None:
+            raise Failure("no MariaDB to measure with")
+        self.folder.mkdir()
+        url = self.database.make(self.name) if self.database else None
+        self.broker = engine_broker(self.engine, self.place.options, self.folder, url)
+        try:
+            self.broker.start()
+        except BaseException:
+            self.clean()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.broker.stop()
+        self.clean()
+
+    def clean(self):
+        if self.database:
+            self.database.drop(self.name)
+        shutil.rmtree(self.folder)
+
+    def pids(self):
+        return [self.broker.pid] + ([self.database.pid] if self.database else [])
+
+    def bench(self, *arguments, may_lose=False):
+        """Runs pulse-bench against the broker. Without `may_lose` all must be well."""
+        options = self.place.options
+        stall_s = LOSS_STALL_S if may_lose else STALL_S
+        command = [options.bench, *map(str, arguments), "--port", str(self.broker.port),
+                   "--broker-pid", str(self.broker.pid), "--stall", str(stall_s),
+                   "--mqtt-version", str(options.mqtt_version), "--json"]
+        result = harness.run_bench(command, self.pids(), set(options.cores), {options.cores[1]},
+                                   timeout_s=600)
+        if not result["ok"] and not (may_lose and "lost" in result):
+            raise Failure(f"{arguments[0]}: {result['error'] or result}")
+        self.others.append(result.get("others_busy", 0))
+        return result
+
+    def metrics(self):
+        """Sums over labels, by name; empty for brokers without such a page."""
+        sums = {}
+        if self.broker.http_port is not None:
+            for line in harness.http_get(self.broker.http_port, "/metrics")[1].splitlines():
+                if line and not line.startswith("#"):
+                    name, value = line.rsplit(" ", 1)
+                    name = name.split("{", 1)[0]
+                    sums[name] = sums.get(name, 0) + float(value)
+        return sums
+
+    def reading(self):
+        """What has been used up to now."""
+        metrics = self.metrics()
+        return {
+            "cpu": harness.cpu_seconds(self.broker.pid),
+            "db_cpu": harness.cpu_seconds(self.database.pid) if self.database else 0,
+            "disk": sum(map(harness.written_bytes, self.pids())),
+            "claimed": metrics.get("pulse_storage_written_bytes_total", 0),
+            "operations": metrics.get("pulse_storage_operations_total", 0),
+            "cancelled": metrics.get("pulse_storage_cancelled_total", 0),
+        }
+
+    def settle(self):
+        """Waits until nothing is pending and nothing more is written; gives a reading."""
+        begun = changed = time.monotonic()
+        disk = -1
+        while time.monotonic() - begun < QUIET_MAX_S:
+            now = harness.written_bytes(self.broker.pid)
+            if now != disk or self.metrics().get("pulse_storage_pending_operations", 0) > 0:
+                disk, changed = now, time.monotonic()
+            elif time.monotonic() - changed >= QUIET_S:
+                break
+            time.sleep(0.1)
+        return {**self.reading(), "settled_s": changed - begun}
+
+
+    def warm_up(self):
+        """A few messages, and then a reading: what a first write sets off in the background, such
+        as filling files with zeros, is over."""
+        self.bench("store", "--run-id", 9, "--publishers", 1, "--subscribers", 1, "--window", 1,
+                   "--count", WARM_UP_COUNT)
+        return self.settle()
+
+
+def per_message(before, after, key, count, scale=1):
+    return scale * (after[key] - before[key]) / count
+
+
+def store_arguments(run_id, count):
+    return ["store", "--run-id", run_id, "--publishers", PUBLISHERS, "--subscribers", SESSIONS,
+            "--window", WINDOW, "--count", count]
+
+
+def drain_arguments(run_id, count):
+    return ["drain", "--run-id", run_id, "--publishers", PUBLISHERS, "--subscribers", SESSIONS,
+            "--count", count]
+
+
+def lost_by_kill(bed, count):
+    """Kills the broker with the last acknowledgement, and counts what doesn't come back."""
+    bed.bench(*store_arguments(3, count))
+    bed.broker.kill()
+    bed.broker.start()
+    result = bed.bench(*drain_arguments(3, count), may_lose=True)
+    if any(result[fault] for fault in ("doubled", "misrouted", "damaged")):
+        raise Failure(f"after kill -9: {result}")
+    return result["lost"] / (PUBLISHERS * count)
+
+
+def measure_store(place, engine):
+    """Two laps of store and drain in one broker: the second finds files and memory as they are in
+    the long run, the first shows what making them costs. Then a kill."""
+    count = place.scaled(engine.count)
+    total = PUBLISHERS * count
+    with Bed(place, engine) as bed:
+        before = {**bed.reading(), "disk": 0, "claimed": 0}  # with what was made at the start
+        if bed.database:
+            before["disk"] = harness.written_bytes(bed.database.pid)
+        first = bed.bench(*store_arguments(1, count))
+        after_first = bed.settle()
+        bed.bench(*drain_arguments(1, count))
+        middle = bed.settle()
+        store = bed.bench(*store_arguments(2, count))
+        after = bed.settle()
+        bed.bench(*drain_arguments(2, count))
+        end = bed.settle()
+        result = {
+            "rate": store["units_per_s"],
+            "rate_first": first["units_per_s"],
+            "p50_us": store["p50_us"],
+            "p99_us": store["p99_us"],
+            "cpu_us": per_message(middle, after, "cpu", total, 1e6),
+            "db_cpu_us": per_message(middle, after, "db_cpu", total, 1e6),
+            "broker_busy": store["broker_busy"],
+            "generator_busy": store["generator_busy"],
+            "settled_s": after["settled_s"],
+            "rss_per_message": first["bytes_per_unit"],
+            "message_bytes": store["message_bytes"],
+            "disk_first": per_message(before, after_first, "disk", total),
+            "disk": per_message(middle, after, "disk", total),
+            "disk_drain": per_message(after, end, "disk", total),
+            "claimed_first": per_message(before, after_first, "claimed", total),
+            "claimed": per_message(middle, after, "claimed", total),
+            "operations": per_message(middle, after, "operations", total),
+        }
+        if engine.keeps is not None:
+            result["lost_by_kill"] = lost_by_kill(bed, max(10, count // 4))
+        return finished(bed, result)
+
+
+def measure_window1(place, engine):
+    """One publisher that waits for each acknowledgement."""
+    count = place.scaled(WINDOW1_COUNT)
+    with Bed(place, engine) as bed:
+        before = bed.warm_up()
+        store = bed.bench("store", "--run-id", 1, "--publishers", 1, "--subscribers", 1,
+                          "--window", 1, "--count", count)
+        return finished(bed, {
+            "rate": store["units_per_s"],
+            "p50_us": store["p50_us"],
+            "p99_us": store["p99_us"],
+            "cpu_us": store["broker_cpu_us_per_unit"],
+            "disk": per_message(before, bed.settle(), "disk", count),
+        })
+
+
+def measure_disk(place, _engine):
+    """What one fdatasync of this disk takes, on the core where brokers run."""
+    command = [place.options.bench, "disk", "--dir", str(place.folder), "--json",
+               "--count", str(place.scaled(DISK_COUNT))]
+    result = harness.run_bench(command, [], {place.options.cores[0]}, {place.options.cores[0]},
+                               timeout_s=60)
+    if not result["ok"]:
+        raise Failure(result["error"])
+    return {"ok": True, "error": "", "rate": result["units_per_s"], "p50_us": result["p50_us"],
+            "p99_us": result["p99_us"], "others_busy": 0}
+
+
+def measure_drain(place, engine):
+    """Sessions come back for what waits for them."""
+    count = place.scaled(DRAIN_EACH * SESSIONS // PUBLISHERS)
+    total = PUBLISHERS * count
+    with Bed(place, engine) as bed:
+        bed.bench(*store_arguments(1, count))
+        before = bed.settle()
+        drain = bed.bench(*drain_arguments(1, count))
+        after = bed.settle()
+        return finished(bed, {
+            "rate": drain["units_per_s"],
+            "seconds": drain["seconds"],
+            "cpu_us": per_message(before, after, "cpu", total, 1e6),
+            "db_cpu_us": per_message(before, after, "db_cpu", total, 1e6),
+            "disk_drain": per_message(before, after, "disk", total),
+            "settled_s": after["settled_s"],
+        })
+
+
+def measure_connected(place, engine):
+    """Subscribers with kept sessions that are there, and acknowledge at once."""
+    count = place.scaled(CONNECTED_COUNT)
+    total = PUBLISHERS * count
+    with Bed(place, engine) as bed:
+        before = bed.warm_up()
+        pairs = bed.bench("pairs", "--qos", 1, "--persistent", "--window", WINDOW,
+                          "--publishers", PUBLISHERS, "--subscribers", PUBLISHERS, "--count", count)
+        after = bed.settle()
+        return finished(bed, {
+            "rate": pairs["units_per_s"],
+            "p50_us": pairs["p50_us"],
+            "p99_us": pairs["p99_us"],
+            "cpu_us": per_message(before, after, "cpu", total, 1e6),
+            "db_cpu_us": per_message(before, after, "db_cpu", total, 1e6),
+            "disk": per_message(before, after, "disk", total),
+            "claimed": per_message(before, after, "claimed", total),
+            "operations": per_message(before, after, "operations", total),
+            "cancelled": per_message(before, after, "cancelled", total),
+            "settled_s": after["settled_s"],
+        })
+
+
+def forget_pages(folder):
+    """What was read or written is no longer in memory: a start has to read it from the disk."""
+    for path in pathlib.Path(folder).rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fdatasync(descriptor)  # a page that is not on disk yet can't be forgotten
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+def recovery_size(place):
+    sessions = place.scaled(RECOVERY_SESSIONS)
+    return sessions, sessions * RECOVERY_EACH, place.scaled(RECOVERY_RETAINED)
+
+
+def fill_for_recovery(bed):
+    sessions, messages, retained = recovery_size(bed.place)
+    bed.bench("store", "--run-id", 1, "--publishers", sessions, "--subscribers", sessions,
+              "--window", 1, "--count", RECOVERY_EACH)
+    bed.bench("retain", "--run-id", 2, "--topics", retained)
+    bed.settle()
+    return sessions, messages, retained
+
+
+def restart(bed, expected):
+    """Kills the broker and starts it again on what it left. Gives the figures of the start."""
+    bed.broker.kill()
+    forget_pages(bed.folder)
+    seconds = bed.broker.start()
+    cpu = harness.cpu_seconds(bed.broker.pid)
+    metrics = bed.metrics()
+    found = tuple(int(metrics.get(f"pulse_storage_loaded_{what}", 0))
+                  for what in ("sessions", "queue_entries", "retained_messages"))
+    if found != expected:
+        raise Failure(f"sessions, queue entries, retained messages: {expected} before, {found} after")
+    return {"ok": True, "error": "", "seconds": seconds, "cpu_s": cpu,
+            "rss_bytes": harness.rss_bytes(bed.broker.pid),
+            "rate": expected[1] / seconds, "others_busy": 0}
+
+
+def measure_recovery(place, engine, times):
+    """One store, made once, killed and started `times` times, and taken in the end: all results."""
+    with Bed(place, engine) as bed:
+        expected = fill_for_recovery(bed)
+        results = [restart(bed, expected) for _ in range(times)]
+        sessions = expected[0]
+        bed.bench("drain", "--run-id", 1, "--publishers", sessions, "--subscribers", sessions,
+                  "--count", RECOVERY_EACH)
+        return results
+
+
+def finished(bed, result):
+    return {"ok": True, "error": "", **result, "others_busy": max(bed.others)}
+
+
+def measured(function, *arguments):
+    """The results of a measurement, or one that says what went wrong."""
+    try:
+        results = function(*arguments)
+        return results if isinstance(results, list) else [results]
+    except (Failure, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return [{"ok": False, "error": str(error)}]

@@ -1,0 +1,107 @@
+#include "tests/unit/storage/wal_store_support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "storage/batch.h"
+#include "tests/unit/storage/operation_text_support.h"
+
+#define SEGMENT_BYTES (64u << 10)
+
+void wal_store_init(struct wal_store *store)
+{
+    memset(store, 0, sizeof(*store));
+    faulty_files_init(&store->disk);
+    store->config = (struct storage_config){.engine = STORAGE_WAL,
+                                            .wal_dir = WAL_STORE_DIR,
+                                            .wal_segment_bytes = SEGMENT_BYTES,
+                                            .wal_damage = DAMAGE_QUARANTINE,
+                                            .files = &store->disk.files};
+    store->now_ms = 1000;
+    store->next_id = 1;
+}
+
+void wal_store_fini(struct wal_store *store)
+{
+    wal_store_close(store);
+    text_fini(&store->content);
+    faulty_files_fini(&store->disk);
+}
+
+static enum err take(void *context, const struct operation *operation)
+{
+    operation_text_add(context, operation);
+    return ERR_OK;
+}
+
+enum err wal_store_open(struct wal_store *store)
+{
+    text_fini(&store->content);
+    store->content = (struct text){0};
+    enum err err = engine_wal.open(&store->config, &store->stats, &store->engine);
+    if (err != ERR_OK) {
+        store->engine = NULL;
+        return err;
+    }
+    const struct operation_sink sink = {.context = &store->content, .take = take};
+    err = engine_wal.load(store->engine, &sink, &store->loaded);
+    if (err != ERR_OK) {
+        wal_store_close(store);
+        return err;
+    }
+    operation_text_sort(&store->content);
+    return ERR_OK;
+}
+
+void wal_store_close(struct wal_store *store)
+{
+    if (store->engine != NULL) {
+        engine_wal.close(store->engine);
+        store->engine = NULL;
+    }
+}
+
+enum err wal_store_apply(struct wal_store *store, const struct operation *operations, size_t count)
+{
+    struct array_batch batch;
+    array_batch_init(&batch, operations, count);
+    batch.batch.now_ms = ++store->now_ms;
+    batch.batch.next_id = store->next_id;
+    return engine_wal.apply(store->engine, &batch.batch);
+}
+
+bool wal_store_compact(struct wal_store *store)
+{
+    int64_t before = stat_get(&store->stats, STAT_COMPACTIONS);
+    struct wal_engine *wal = wal_store_engine(store);
+    if (wal_engine__compact(wal) != ERR_OK) {
+        return false;
+    }
+    wal_engine__end_compaction(wal, false);
+    return stat_get(&store->stats, STAT_COMPACTIONS) > before;
+}
+
+void wal_store_expect(const struct wal_store *store, const struct wal_model *model)
+{
+    struct text wanted = {0};
+    wal_model_print(model, &wanted);
+    assert_string_equal(store->content.data != NULL ? store->content.data : "",
+                        wanted.data != NULL ? wanted.data : "");
+    text_fini(&wanted);
+}
+
+const char *wal_store_path(const char *name)
+{
+    static char path[256];
+    (void)snprintf(path, sizeof(path), "%s/%s", WAL_STORE_DIR, name);
+    return path;
+}
+
+struct wal_engine *wal_store_engine(struct wal_store *store)
+{
+    return wal_engine__of(store->engine);
+}

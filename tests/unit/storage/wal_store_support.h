@@ -1,0 +1,54 @@
+/*
+ * wal_store_support: the WAL engine on a file system in memory, compared with a model.
+ *
+ * Thread    the test's.
+ * Errors    none: what goes wrong fails the test.
+ */
+#ifndef PULSE_TESTS_WAL_STORE_SUPPORT_H
+#define PULSE_TESTS_WAL_STORE_SUPPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "storage/engine.h"
+#include "storage/wal_engine_priv.h"
+#include "tests/unit/storage/faulty_files_support.h"
+#include "tests/unit/storage/wal_model_support.h"
+
+#define WAL_STORE_DIR "/wal"
+
+struct wal_store {
+    struct faulty_files disk;
+    struct storage_config config;
+    struct storage_stats stats;
+    struct engine *engine; /* NULL: closed */
+    struct engine_loaded loaded;
+    struct text content; /* what the last load gave, as sorted lines */
+    uint64_t now_ms;
+    uint64_t next_id;
+};
+
+/* An empty disk with small segments; quarantine; compaction only when the test asks. */
+void wal_store_init(struct wal_store *store);
+void wal_store_fini(struct wal_store *store);
+
+/* Opens and loads. On an error the store is closed. */
+must_check enum err wal_store_open(struct wal_store *store);
+void wal_store_close(struct wal_store *store);
+
+must_check enum err wal_store_apply(struct wal_store *store, const struct operation *operations,
+                                    size_t count);
+
+/* Compacts now, to the end. False: it failed. */
+bool wal_store_compact(struct wal_store *store);
+
+/* Whether the last load gave what the model says. */
+void wal_store_expect(const struct wal_store *store, const struct wal_model *model);
+
+/* The path of a file in the store's folder; borrowed until the next call. */
+const char *wal_store_path(const char *name);
+
+struct wal_engine *wal_store_engine(struct wal_store *store);
+
+#endif
