@@ -5,9 +5,10 @@
 #include "base/macros.h"
 #include "base/mem.h"
 
-/* Blocks of one class are multiples of this; a pool keeps so many of each, 0.6 MiB in all. */
-#define CLASS_BYTES 64u
-#define CLASS_BLOCKS_MAX 256u
+/* Blocks of one class are multiples of this, which is what the allocator rounds to anyway; a pool
+ * keeps so many of each, 0.5 MiB in all. */
+#define CLASS_BYTES 16u
+#define CLASS_BLOCKS_MAX 64u
 
 struct message_block {
     struct message_block *next;
@@ -32,10 +33,13 @@ void message_pool_fini(struct message_pool *pool)
     }
 }
 
+/* What the allocator puts in front of a block: blocks of 16 n - 8 bytes waste nothing. */
+#define CLASS_OVERHEAD 8u
+
 /* The class of blocks of `size` bytes; MESSAGE_POOL_CLASSES and more: not pooled. */
 static size_t class_of(size_t size)
 {
-    return (size - 1) / CLASS_BYTES;
+    return (size + CLASS_OVERHEAD - 1) / CLASS_BYTES;
 }
 
 static void *block_get(size_t size)
@@ -46,7 +50,7 @@ static void *block_get(size_t size)
         return mem_try_alloc(size);
     }
     if (pool == NULL || pool->free[class] == NULL) {
-        return mem_try_alloc((class + 1) * CLASS_BYTES);
+        return mem_try_alloc((class + 1) * CLASS_BYTES - CLASS_OVERHEAD);
     }
     struct message_block *block = pool->free[class];
     pool->free[class] = block->next;
@@ -69,8 +73,8 @@ static void block_put(void *data, size_t size)
 }
 
 /*
- * A heap message is one allocation: the struct, then topic, properties and payload; the payload is
- * left where it is when the message could adopt the buffer around it.
+ * A kept message is one allocation: the head of the struct, perhaps a struct message_apart, then
+ * topic, properties and payload.
  *
  * A borrowed message that was kept holds one reference on its copy, until message_release.
  */
@@ -78,24 +82,21 @@ static void block_put(void *data, size_t size)
 struct message message_borrow(struct slice topic, struct slice props, struct slice payload)
 {
     return (struct message){
-        .topic = topic.data,
         .topic_len = (uint16_t)topic.len,
-        .props = props.data,
         .props_len = (uint32_t)props.len,
-        .payload = payload.data,
         .payload_len = (uint32_t)payload.len,
         .expires_at_ms = CLOCK_NEVER,
+        .source = {.topic = topic.data, .props = props.data, .payload = payload.data},
     };
 }
 
 void message_offer_buffer(struct message *message, void *buffer)
 {
-    ASSERT(atomic_load_explicit(&message->refs, memory_order_relaxed) == 0);
-    ASSERT(message->kept == NULL);
-    message->adopted = buffer;
+    ASSERT(message_is_borrowed(message) && message->source.kept == NULL);
+    message->source.offered = buffer;
 }
 
-static uint8_t *append(uint8_t *at, const uint8_t *data, size_t len)
+static uint8_t *append(uint8_t *at, const void *data, size_t len)
 {
     if (len > 0) {
         memcpy(at, data, len);
@@ -104,50 +105,62 @@ static uint8_t *append(uint8_t *at, const uint8_t *data, size_t len)
 }
 
 /* Bytes of the one allocation. */
-static size_t block_size(const struct message *message)
+static size_t block_size(const struct message *message, bool apart)
 {
-    return sizeof(*message) + message->topic_len + message->props_len +
-           (message->adopted == NULL ? message->payload_len : 0);
+    return MESSAGE_HEAD + message->topic_len + message->props_len +
+           (apart ? sizeof(struct message_apart) : message->payload_len);
 }
 
 /* Gives the copy of a borrowed message with one reference, or NULL. */
 static struct message *copy_to_heap(const struct message *message)
 {
-    struct message *copy = block_get(block_size(message));
+    const struct message_source *source = &message->source;
+    bool apart = source->offered != NULL;
+    struct message *copy = block_get(block_size(message, apart));
     if (copy == NULL) {
         return NULL;
     }
-    uint8_t *topic = (uint8_t *)(copy + 1);
-    uint8_t *props = append(topic, message->topic, message->topic_len);
-    uint8_t *payload = append(props, message->props, message->props_len);
-    if (message->adopted == NULL) {
-        (void)append(payload, message->payload, message->payload_len); /* nothing comes behind it */
+    memcpy((void *)copy, message, MESSAGE_HEAD);
+    atomic_init(&copy->refs, 1);
+    copy->apart = apart;
+    copy->stored_id = 0;
+    copy->stored_refs = 0;
+    uint8_t *at = (uint8_t *)copy + MESSAGE_HEAD;
+    if (apart) {
+        struct message_apart own = {.buffer = source->offered, .payload = source->payload};
+        at = append(at, &own, sizeof(own));
     }
-    *copy = (struct message){
-        .refs = 1,
-        .payload_len = message->payload_len,
-        .props_len = message->props_len,
-        .topic_len = message->topic_len,
-        .qos = message->qos,
-        .retain = message->retain,
-        .expires_at_ms = message->expires_at_ms,
-        .publisher = message->publisher,
-        .publisher_id = message->publisher_id,
-        .topic = topic,
-        .props = props,
-        .payload = message->adopted == NULL ? payload : message->payload,
-        .adopted = message->adopted,
-    };
+    at = append(at, source->topic, message->topic_len);
+    at = append(at, source->props, message->props_len);
+    if (!apart) {
+        (void)append(at, source->payload, message->payload_len); /* nothing comes behind it */
+    }
     return copy;
+}
+
+struct slice message_payload(const struct message *message)
+{
+    const uint8_t *payload;
+    if (message_is_borrowed(message)) {
+        payload = message->source.payload;
+    } else if (message->apart) {
+        struct message_apart own;
+        memcpy(&own, (const uint8_t *)message + MESSAGE_HEAD, sizeof(own));
+        payload = own.payload;
+    } else {
+        payload = message__bytes(message) + message->topic_len + message->props_len;
+    }
+    return slice_of(payload, message->payload_len);
 }
 
 struct message *message_keep(struct message *message)
 {
-    if (atomic_load_explicit(&message->refs, memory_order_relaxed) == 0) {
-        if (message->kept == NULL) {
-            message->kept = copy_to_heap(message);
+    if (message_is_borrowed(message)) {
+        struct message_source *source = &message->source;
+        if (source->kept == NULL) {
+            source->kept = copy_to_heap(message);
         }
-        message = message->kept;
+        message = source->kept;
         if (message == NULL) {
             return NULL;
         }
@@ -158,11 +171,12 @@ struct message *message_keep(struct message *message)
 
 bool message_release(struct message *borrowed)
 {
-    ASSERT(atomic_load_explicit(&borrowed->refs, memory_order_relaxed) == 0);
-    bool taken = borrowed->kept != NULL && borrowed->adopted != NULL;
-    message_unref(borrowed->kept);
-    borrowed->kept = NULL;
-    borrowed->adopted = NULL;
+    ASSERT(message_is_borrowed(borrowed));
+    struct message_source *source = &borrowed->source;
+    bool taken = source->kept != NULL && source->offered != NULL;
+    message_unref(source->kept);
+    source->kept = NULL;
+    source->offered = NULL;
     return taken;
 }
 
@@ -172,12 +186,16 @@ void message_unref(struct message *message)
         atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    size_t size = block_size(message);
-    mem_free(message->adopted);
+    size_t size = block_size(message, message->apart);
+    if (message->apart) {
+        struct message_apart own;
+        memcpy(&own, (const uint8_t *)message + MESSAGE_HEAD, sizeof(own));
+        mem_free(own.buffer);
+    }
     block_put(message, size);
 }
 
 size_t message_bytes(const struct message *message)
 {
-    return sizeof(*message) + message->topic_len + message->props_len + message->payload_len;
+    return MESSAGE_HEAD + message->topic_len + message->props_len + message->payload_len;
 }

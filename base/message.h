@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -27,26 +28,39 @@ struct message {
     uint32_t props_len; /* forwardable properties, MQTT 5.0 bytes without the length in front */
     uint16_t topic_len;
     uint8_t qos;            /* of the PUBLISH that brought it */
-    bool retain;            /* RETAIN as published */
+    bool retain : 1;        /* RETAIN as published */
+    bool apart : 1;         /* kept: the payload stands in a buffer of its own */
     uint64_t expires_at_ms; /* monotonic; CLOCK_NEVER */
     uint64_t publisher;     /* session handle, for flow control; 0: none (the node itself) */
     uint64_t publisher_id;  /* hash_identity of the client id, for No Local; 0: none */
-    const uint8_t *topic;
-    const uint8_t *props;
-    const uint8_t *payload;
     /* of the storage writer alone: the number it is stored under, and what stored refers to it */
     uint64_t stored_id; /* 0: not stored */
     uint32_t stored_refs;
-    void *adopted;        /* heap: a buffer that the slices point into, freed with the message */
-    struct message *kept; /* borrowed: its copy on the heap, once somebody wanted it */
+    /* Of a borrowed message only. The memory of a kept one ends here, or rather goes on with topic,
+     * properties and payload: millions may wait in queues. */
+    struct message_source {
+        const uint8_t *topic;
+        const uint8_t *props;
+        const uint8_t *payload;
+        void *offered;        /* a buffer that a kept copy may take, with the payload in it */
+        struct message *kept; /* the copy, once somebody wanted it */
+    } source;
 };
+
+/* In a kept message whose payload is apart, in front of the topic. */
+struct message_apart {
+    void *buffer; /* freed with the message */
+    const uint8_t *payload;
+};
+
+#define MESSAGE_HEAD offsetof(struct message, source)
 
 /*
  * Free blocks of small messages, one pool per worker. A message may be freed by another thread than
  * the one that made it: its block then goes to that thread's pool. Without a pool the allocator is
  * asked.
  */
-#define MESSAGE_POOL_CLASSES 8
+#define MESSAGE_POOL_CLASSES 32
 struct message_pool {
     struct message_block *free[MESSAGE_POOL_CLASSES];
     uint16_t count[MESSAGE_POOL_CLASSES];
@@ -78,20 +92,34 @@ void message_unref(struct message *message);
 /* Bytes that a kept copy takes, for accounting. */
 size_t message_bytes(const struct message *message);
 
-static inline struct slice message_topic(const struct message *message)
+static inline bool message_is_borrowed(const struct message *message)
 {
-    return slice_of(message->topic, message->topic_len);
+    return atomic_load_explicit(&message->refs, memory_order_relaxed) == 0;
 }
 
-static inline struct slice message_payload(const struct message *message)
+/* Where topic, properties and payload of a kept message begin. */
+static inline const uint8_t *message__bytes(const struct message *message)
 {
-    return slice_of(message->payload, message->payload_len);
+    return (const uint8_t *)message + MESSAGE_HEAD +
+           (message->apart ? sizeof(struct message_apart) : 0);
+}
+
+/* These three are borrowed for as long as the message is there. */
+static inline struct slice message_topic(const struct message *message)
+{
+    return slice_of(message_is_borrowed(message) ? message->source.topic : message__bytes(message),
+                    message->topic_len);
 }
 
 static inline struct slice message_props(const struct message *message)
 {
-    return slice_of(message->props, message->props_len);
+    const uint8_t *props = message_is_borrowed(message)
+                               ? message->source.props
+                               : message__bytes(message) + message->topic_len;
+    return slice_of(props, message->props_len);
 }
+
+struct slice message_payload(const struct message *message);
 
 static inline bool message_expired(const struct message *message, uint64_t now_ms)
 {

@@ -141,7 +141,7 @@ static void build_form(struct encoder *encoder, struct encoded *form, const stru
     struct writer writer = {.at = bytes, .end = bytes + head_len};
     form->id_at = (uint16_t)mqtt_encode_publish_head(&writer, &out);
     if (form->whole && out.payload_len > 0) {
-        memcpy(bytes + head_len, encoder->message->payload, out.payload_len);
+        memcpy(bytes + head_len, message_payload(encoder->message).data, out.payload_len);
     }
     form->bytes = bytes;
     form->len = (uint32_t)len;

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
 static int open_file(void *context, const char *path, int flags, mode_t mode)
 {
@@ -101,6 +102,14 @@ static int unlink_file(void *context, const char *path)
     return unlink(path);
 }
 
+static int random_bytes(void *context, void *data, size_t len)
+{
+    (void)context;
+    int result = uv_random(NULL, NULL, data, len, 0, NULL);
+    errno = -result;
+    return result == 0 ? 0 : -1;
+}
+
 const struct files files_system = {.open = open_file,
                                    .close = close_file,
                                    .pread = pread_file,
@@ -112,4 +121,5 @@ const struct files files_system = {.open = open_file,
                                    .list = list_directory,
                                    .sync_directory = sync_directory,
                                    .rename = rename_file,
-                                   .unlink = unlink_file};
+                                   .unlink = unlink_file,
+                                   .random = random_bytes};

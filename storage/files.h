@@ -1,5 +1,5 @@
 /*
- * files: the calls to the file system that the WAL makes, as a table, so that tests can make each
+ * files: the calls to the system that the WAL makes, as a table, so that tests can make each
  * of them fail, and can show what a disk holds that lost everything not synced.
  *
  * Thread    any.
@@ -29,6 +29,7 @@ struct files {
     int (*sync_directory)(void *context, const char *path);
     int (*rename)(void *context, const char *from, const char *to);
     int (*unlink)(void *context, const char *path);
+    int (*random)(void *context, void *data, size_t len); /* bytes that nobody can guess */
 };
 
 /* The system's own. */

@@ -229,25 +229,54 @@ enum err sqlite_db_set_up(struct sqlite_db *db)
     return err;
 }
 
+/* The log's file as SQLite has it open; NULL: it isn't yet. */
+static sqlite3_file *log_file(struct sqlite_db *db)
+{
+    sqlite3_file *file = NULL;
+    int code = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+    return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
+}
+
+static int write_again(sqlite3_file *file)
+{
+    sqlite3_int64 size = 0;
+    int code = file->pMethods->xFileSize(file, &size);
+    void *buffer = mem_alloc(READ_BYTES);
+    for (sqlite3_int64 at = 0; at < size && code == SQLITE_OK; at += READ_BYTES) {
+        int len = size - at < READ_BYTES ? (int)(size - at) : READ_BYTES;
+        code = file->pMethods->xRead(file, buffer, len, at);
+        if (code == SQLITE_OK) {
+            code = file->pMethods->xWrite(file, buffer, len, at);
+        }
+    }
+    mem_free(buffer);
+    return code == SQLITE_OK ? file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) : code;
+}
+
 /*
  * After a failed sync the kernel may have dropped the very pages that it could not write, and call
  * them clean: a second sync of that file proves nothing, and frames that are appended count for
- * nothing without those before them. But what was written is still to be read. So all of it is
- * copied into the database, which SQLite syncs (and writes anew should that fail) before it cuts
- * the log to nothing.
+ * nothing without those before them. But what was written is still to be read: so it is written
+ * once more, under the lock that whoever writes holds. A checkpoint would not do: should the power
+ * fail before the log is gone for good, too, what is left of it would be laid over a newer
+ * database.
  */
-static enum err empty_log(struct sqlite_db *db)
+static enum err rewrite_log(struct sqlite_db *db)
 {
-    int code =
-        sqlite3_wal_checkpoint_v2(db->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    if (code != SQLITE_OK) {
-        return sqlite_db_error(db, code, "empty the log");
+    enum err err = sqlite_db_exec(db, "BEGIN IMMEDIATE");
+    if (err != ERR_OK) {
+        return err;
     }
-    db->log_suspect = false;
-    db->unsynced = false;
-    db->log_pages = 0;
-    db->log_copied = 0;
-    return ERR_OK;
+    sqlite3_file *file = log_file(db);
+    int code = file == NULL ? SQLITE_IOERR_FSYNC : write_again(file);
+    if (code == SQLITE_OK) {
+        db->log_suspect = false;
+        db->unsynced = false;
+    } else {
+        err = sqlite_db_error(db, code, "write the log again");
+    }
+    (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL); /* nothing was changed */
+    return err;
 }
 
 enum err sqlite_db_reopen(struct sqlite_db *db)
@@ -260,7 +289,7 @@ enum err sqlite_db_reopen(struct sqlite_db *db)
         err = sqlite_db_set_up(db);
     }
     if (err == ERR_OK && db->log_suspect) {
-        err = empty_log(db);
+        err = rewrite_log(db);
     }
     db->broken = err != ERR_OK;
     return err;
@@ -373,14 +402,6 @@ enum err sqlite_db_prepare(struct sqlite_db *db, const char *sql, sqlite3_stmt *
 }
 
 /* ---- what is safe ---------------------------------------------------------------------------- */
-
-/* The log's file as SQLite has it open; NULL: it isn't yet. */
-static sqlite3_file *log_file(struct sqlite_db *db)
-{
-    sqlite3_file *file = NULL;
-    int code = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
-    return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
-}
 
 /*
  * Whatever was committed is either in the log as whole frames, or was copied into the database,

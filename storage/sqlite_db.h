@@ -29,7 +29,7 @@ struct sqlite_db {
     struct engine *engine; /* whose trouble it is; NULL: it is being opened */
     bool commits_sync;     /* strict: a commit is safe by itself */
     bool unsynced;         /* something was committed and not synced */
-    bool log_suspect;      /* a sync failed: the log is emptied before it is used again */
+    bool log_suspect;      /* a sync failed: the log is written again before it is used */
     bool broken;           /* to be closed and opened again before it is used */
     bool log_known;      /* log_pages is right: something was committed since the file was opened */
     unsigned log_large;  /* checkpoints in a row that met a large log; 2 is the most */

@@ -319,8 +319,7 @@ static enum err on_session_put(struct transfer_check *check, const struct operat
         err = check_range("sent_to", operation->sent_to, 0, ID_MAX, error);
     }
     if (err == ERR_OK) {
-        err =
-            check_new_id(check, THING_SESSION, operation->session, "session", error);
+        err = check_new_id(check, THING_SESSION, operation->session, "session", error);
     }
     if (err == ERR_OK) {
         err = check_new(check, THING_CLIENT_ID, 0, operation->client_id, "client_id", error);
@@ -377,8 +376,7 @@ static enum err on_message_put(struct transfer_check *check, const struct operat
         err = check_publish(operation, error);
     }
     if (err == ERR_OK) {
-        err =
-            check_new_id(check, THING_MESSAGE, operation->message, "message", error);
+        err = check_new_id(check, THING_MESSAGE, operation->message, "message", error);
     }
     check->pending_message = operation->message;
     return err;

@@ -2,8 +2,8 @@
  * transfer_check: whether operations that come one after the other make a state out of nothing:
  * values that a broker can have stored, references to what came before, nothing twice.
  *
- * Ids are only names in the file. Sessions and messages are numbered anew, from 1 on in the order in
- * which they come, because the ids of the file may be taken where they go to.
+ * Ids are only names in the file. Sessions and messages are numbered anew, from 1 on in the order
+ * in which they come, because the ids of the file may be taken where they go to.
  *
  * Owns      what it remembers: 32 bytes for each session, message, subscription and so on.
  * Thread    the caller's.
@@ -36,8 +36,8 @@ must_check enum err transfer_check_end(const struct transfer_check *check, struc
 /* Sessions and messages that were numbered. */
 uint64_t transfer_check_numbered(const struct transfer_check *check);
 
-/* Adds `base` to the numbers of the session and the message of an operation that was judged, and puts
- * them in place of their ids. ERR_MEMORY. */
+/* Adds `base` to the numbers of the session and the message of an operation that was judged, and
+ * puts them in place of their ids. ERR_MEMORY. */
 must_check enum err transfer_check_renumber(struct transfer_check *check, uint64_t base,
                                             struct operation *operation);
 

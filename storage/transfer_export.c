@@ -1,7 +1,7 @@
 /*
- * An engine gives its operations in whatever order suits it. They are written to a temporary file (in
- * the form of the WAL's records), sorted by what they are about, and written out from there, so that
- * equal states give equal bytes:
+ * An engine gives its operations in whatever order suits it. They are written to a temporary file
+ * (in the form of the WAL's records), sorted by what they are about, and written out from there, so
+ * that equal states give equal bytes:
  *
  *     sessions, subscriptions, wills, queue entries, packet ids of QoS 2, retained messages,
  *
@@ -178,16 +178,13 @@ static int order(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
-/* Reads the operation of `entry`, which was encoded here. */
-static struct operation operation_at(const struct exporter *exporter, const struct entry *entry)
+/* Reads the operation of `entry` again. ERR_DAMAGED: the store gave something that can't be. */
+static enum err operation_at(const struct exporter *exporter, const struct entry *entry,
+                             struct operation *operation)
 {
-    struct operation operation = {0};
     size_t len = 0;
-    struct slice rest =
-        slice_of(exporter->records + entry->offset, exporter->len - entry->offset);
-    enum err err = wal_record_decode(rest, &operation, exporter->ids, &len);
-    ASSERT(err == ERR_OK);
-    return operation;
+    struct slice rest = slice_of(exporter->records + entry->offset, exporter->len - entry->offset);
+    return wal_record_decode(rest, operation, exporter->ids, &len);
 }
 
 static int compare_slices(struct slice a, struct slice b)
@@ -201,8 +198,11 @@ static int compare_slices(struct slice a, struct slice b)
 static int compare_texts(const struct exporter *exporter, const struct entry *a,
                          const struct entry *b)
 {
-    struct operation left = operation_at(exporter, a);
-    struct operation right = operation_at(exporter, b);
+    struct operation left = {0};
+    struct operation right = {0};
+    if (operation_at(exporter, a, &left) != ERR_OK || operation_at(exporter, b, &right) != ERR_OK) {
+        return 0; /* the error comes to light when it is to be written */
+    }
     return a->rank == RANK_SUBSCRIPTION ? compare_slices(left.filter, right.filter)
                                         : compare_slices(left.topic, right.topic);
 }
@@ -256,11 +256,20 @@ static enum err write_line(FILE *out, const char *line, struct text *error)
     return written ? ERR_OK : transfer__io_error("can't write", error);
 }
 
-static enum err write_operation(struct exporter *exporter, const struct operation *operation,
-                                FILE *out)
+/* Writes the line of `entry`, with these numbers in place of ids. */
+static enum err write_operation(struct exporter *exporter, const struct entry *entry,
+                                uint64_t session, uint64_t message, FILE *out)
 {
     char *line = NULL;
-    enum err err = transfer_json_operation(operation, &line, exporter->error);
+    struct operation operation = {0};
+    enum err err = operation_at(exporter, entry, &operation);
+    if (err != ERR_OK) {
+        text_add(exporter->error, err_text(err));
+        return err;
+    }
+    operation.session = session;
+    operation.message = message;
+    err = transfer_json_operation(&operation, &line, exporter->error);
     if (err == ERR_OK) {
         err = write_line(out, line, exporter->error);
         exporter->counts.operations++;
@@ -285,10 +294,8 @@ static enum err write_message(struct exporter *exporter, const struct entry *ent
         return ERR_DAMAGED;
     }
     if (message->message == 0) {
-        struct operation operation = operation_at(exporter, message);
         message->message = ++exporter->last_number;
-        operation.message = message->message;
-        err = write_operation(exporter, &operation, out);
+        err = write_operation(exporter, message, 0, message->message, out);
     }
     *number = message->message;
     return err;
@@ -298,9 +305,9 @@ static enum err write_message(struct exporter *exporter, const struct entry *ent
 static enum err number_session(const struct exporter *exporter, const struct entry *entry,
                                uint64_t *number)
 {
-    const struct entry *session = bsearch(&entry->major, exporter->entries,
-                                          exporter->counts.by_type[OPERATION_SESSION_PUT],
-                                          sizeof(struct entry), compare_major);
+    const struct entry *session =
+        bsearch(&entry->major, exporter->entries, exporter->counts.by_type[OPERATION_SESSION_PUT],
+                sizeof(struct entry), compare_major);
     if (session == NULL && entry->rank != RANK_RETAINED) {
         text_printf(exporter->error, "the store did not give session %" PRIu64, entry->major);
         return ERR_DAMAGED;
@@ -317,13 +324,7 @@ static enum err write_entry(struct exporter *exporter, const struct entry *entry
     if (err == ERR_OK && entry->message != 0) {
         err = write_message(exporter, entry, out, &message);
     }
-    if (err != ERR_OK) {
-        return err;
-    }
-    struct operation operation = operation_at(exporter, entry);
-    operation.session = session;
-    operation.message = message;
-    return write_operation(exporter, &operation, out);
+    return err == ERR_OK ? write_operation(exporter, entry, session, message, out) : err;
 }
 
 static enum err write_entries(struct exporter *exporter, FILE *out)

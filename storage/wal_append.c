@@ -204,12 +204,11 @@ static enum err start_segment(struct wal_log *log, struct wal_current *current, 
     return err;
 }
 
-/* A failed segment of which nothing is safe, not even the header, is left out: it moves as a whole.
- */
+/* A segment of which nothing is safe, not even the header, is left out: what it has moves on. */
 static uint64_t previous_of_next(const struct wal_log *log)
 {
     const struct wal_current *current = &log->current;
-    bool left_out = current->fd >= 0 && current->failed && !current->synced;
+    bool left_out = current->fd >= 0 && !current->synced;
     return left_out ? current->header.previous : log->previous;
 }
 
@@ -221,8 +220,7 @@ static enum err begin_segment(struct wal_log *log, size_t frame_len)
     next.header.number = log->next_number++;
     next.header.first_batch = log->synced_batch + 1;
     next.header.previous = previous_of_next(log);
-    if (uv_random(NULL, NULL, &next.header.salt, sizeof(next.header.salt), 0, NULL) != 0) {
-        errno = EIO;
+    if (log->files->random(log->files->context, &next.header.salt, sizeof(next.header.salt)) != 0) {
         return wal_log__trouble(log, "find random numbers for", next.header.number);
     }
     enum err err = start_segment(log, &next, frame_len);
@@ -266,7 +264,9 @@ static size_t put_frame(struct wal_log *log, struct slice records, const size_t 
     for (size_t i = 0; i < count; i++) {
         size_t len = ends[i] - start;
         at = wal_framed_len_put(at, len);
-        memcpy(at, records.data + start, len);
+        if (len > 0) {
+            memcpy(at, records.data + start, len);
+        }
         at += len;
         start = ends[i];
     }

@@ -14,7 +14,7 @@
 #include "storage/wal_segment_priv.h"
 #include "storage/wal_snapshot.h"
 
-#define NICE 10 /* the workers and the writer come first, but it is never starved */
+#define NICE 5 /* the workers and the writer come first, but a third of their share is sure */
 
 struct wal_compact {
     struct wal_compact_config config;
@@ -260,8 +260,10 @@ enum err wal_compact_run(const struct wal_compact_config *config, const _Atomic 
 static void *thread_main(void *context)
 {
     struct wal_compact *compact = context;
-    /* of this thread only, as Linux has it; if it can't be had the work is done all the same */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    if (!compact->config.hurry) {
+        /* of this thread only, as Linux has it; without it the work is done all the same */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    }
     compact->err = wal_compact_run(&compact->config, &compact->cancel, &compact->result);
     atomic_store_explicit(&compact->done, true, memory_order_release);
     return NULL;

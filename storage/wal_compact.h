@@ -40,6 +40,7 @@ struct wal_compact_config {
     uint64_t next;   /* the first segment that is not for the snapshot; those before are synced */
     uint64_t number; /* of the new snapshot: greater than any there is */
     bool salvage;    /* damage was told to the operator: pass over it, copy all that is live */
+    bool hurry;      /* the log grows faster than it is compacted: not with low priority */
 };
 
 struct wal_compact_result {

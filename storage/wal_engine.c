@@ -17,6 +17,16 @@
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* Keeps a damaged manifest for people to look at. */
+static void set_manifest_aside(const struct wal_engine *wal)
+{
+    char *from = wal_dir_path(wal->dir, WAL_MANIFEST_NAME);
+    char *to = wal_dir_path(wal->dir, "quarantine." WAL_MANIFEST_NAME);
+    (void)wal->files->rename(wal->files->context, from, to); /* it may be missing altogether */
+    mem_free(from);
+    mem_free(to);
+}
+
 /* The manifest is missing or damaged: makes a new one out of what there is. */
 static enum err recover(struct wal_engine *wal, const struct wal_listing *listing)
 {
@@ -26,6 +36,7 @@ static enum err recover(struct wal_engine *wal, const struct wal_listing *listin
     }
     enum err err = wal_recover_manifest(wal->files, wal->dir, listing, &wal->manifest);
     if (err == ERR_OK) {
+        set_manifest_aside(wal);
         wal->salvage = true;
         err = wal_manifest_write(wal->files, wal->dir, &wal->manifest);
     }

@@ -1,5 +1,6 @@
 #include "storage/wal_log_priv.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -114,7 +115,8 @@ enum err wal_log_open(const struct wal_log_config *config, struct wal_log **out)
     enum err err = wal_survey_init(&log->survey, log->files, log->dir, log->first);
     if (err != ERR_OK) {
         log_error(LOG_STORAGE, "the segments of the log can't be looked at",
-                  log_slice("dir", slice_text(log->dir)), log_text("error", err_text(err)));
+                  log_slice("dir", slice_text(log->dir)), log_text("error", err_text(err)),
+                  log_text("last_system_error", strerror(errno)));
         destroy(log);
         return err;
     }

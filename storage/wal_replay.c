@@ -40,6 +40,9 @@ static enum err apply_record(void *context, struct wal_place place, struct slice
     if (err != ERR_OK) {
         return err;
     }
+    if (replay->seen != NULL) {
+        replay->seen(replay->context, place, record);
+    }
     err = wal_state_apply(replay->state, place, record);
     if (err != ERR_DAMAGED) {
         return err;

@@ -39,6 +39,8 @@ struct wal_replay {
     void *context;
     void (*damage)(void *context, const struct wal_damage *damage); /* may be NULL */
     void (*progress)(void *context);                                /* now and then; may be NULL */
+    /* Each record before it is applied; may be NULL. */
+    void (*seen)(void *context, struct wal_place place, struct slice record);
 
     uint64_t records; /* so far */
     bool snapshot_damaged;

@@ -223,7 +223,7 @@ static enum err give_runs(const struct loaded *loaded, uint64_t *expected, uint3
 {
     for (uint32_t i = 0; i < loaded->run_count; i++) {
         const struct run *run = &loaded->runs[i];
-        if (run->first != *expected) {
+        if (run->first != *expected || run->start != *offset) {
             if (!was_synced(loaded, i, *expected)) {
                 cut(loaded, *offset, loaded->runs[loaded->run_count - 1].end);
                 *is_cut = true;

@@ -182,11 +182,12 @@ static uint32_t crc_of(const uint8_t *frame, size_t len, const struct wal_segmen
 
 void wal_frames_stamp(uint8_t *bytes, size_t len, const struct wal_segment_header *header)
 {
-    for (uint8_t *end = bytes + len; bytes < end;) {
-        size_t records_len = get_u32(bytes + 8);
-        put_u32(bytes, magic_of(header));
-        put_u32(bytes + 4, crc_of(bytes, records_len, header));
-        bytes += WAL_FRAME_HEADER_BYTES + records_len;
+    for (size_t at = 0; at < len;) {
+        uint8_t *frame = bytes + at;
+        size_t records_len = get_u32(frame + 8);
+        put_u32(frame, magic_of(header));
+        put_u32(frame + 4, crc_of(frame, records_len, header));
+        at += WAL_FRAME_HEADER_BYTES + records_len;
     }
 }
 

@@ -18,7 +18,9 @@
 #include "storage/files.h"
 #include "storage/stats.h"
 
-#define SPARES_MAX 2u
+/* A compaction drops several segments at once; with fewer of them kept, new ones would have to be
+ * written with zeros all the time. */
+#define SPARES_MAX 6u
 
 struct wal_spares;
 

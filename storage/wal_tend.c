@@ -78,6 +78,13 @@ void wal_engine__end_compaction(struct wal_engine *wal, bool cancel)
 
 /* ---- its beginning --------------------------------------------------------------------------- */
 
+/* The size of the log from which on it is compacted. */
+static uint64_t log_limit(const struct wal_engine *wal)
+{
+    uint64_t times = SNAPSHOT_TIMES * wal->snapshot_bytes;
+    return wal->compact_max_bytes > times ? wal->compact_max_bytes : times;
+}
+
 enum err wal_engine__compact(struct wal_engine *wal)
 {
     if (wal->compact != NULL) {
@@ -89,33 +96,37 @@ enum err wal_engine__compact(struct wal_engine *wal)
     if (err != ERR_OK) {
         return err;
     }
+    bool hurry = wal->compact_max_bytes > 0 && wal_log_bytes(wal->log) / 2 > log_limit(wal);
     const struct wal_compact_config config = {.dir = wal->dir,
                                               .files = wal->files,
                                               .manifest = &wal->manifest,
                                               .next = wal_log_seal(wal->log),
                                               .number = wal->next_number,
-                                              .salvage = wal->salvage};
+                                              .salvage = wal->salvage,
+                                              .hurry = hurry};
     wal->next_number++;
-    return wal_compact_start(&config, &wal->compact);
-}
-
-static uint64_t greater(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
+    err = wal_compact_start(&config, &wal->compact);
+    if (err != ERR_OK) {
+        failed(wal, err);
+    }
+    return err;
 }
 
 static bool compaction_due(const struct wal_engine *wal, uint64_t now_ms)
 {
     uint64_t grown = wal_log_bytes(wal->log);
-    uint64_t limit = greater(wal->compact_max_bytes, SNAPSHOT_TIMES * wal->snapshot_bytes);
     if (now_ms < wal->not_before_ms) {
         return false;
     }
-    if (wal->salvage || (wal->compact_max_bytes > 0 && grown > limit)) {
+    if (wal->salvage || (wal->compact_max_bytes > 0 && grown > log_limit(wal))) {
         return true;
     }
-    return wal->compact_interval_ms > 0 && now_ms - wal->compacted_ms >= wal->compact_interval_ms &&
-           grown > greater(WORTHWHILE_BYTES, wal->snapshot_bytes / 4);
+    uint64_t worthwhile = wal->snapshot_bytes / 4;
+    if (worthwhile < WORTHWHILE_BYTES) {
+        worthwhile = WORTHWHILE_BYTES;
+    }
+    return wal->compact_interval_ms > 0 && grown > worthwhile &&
+           now_ms - wal->compacted_ms >= wal->compact_interval_ms;
 }
 
 bool wal_engine__tend(struct engine *engine, uint64_t now_ms)
@@ -136,12 +147,8 @@ bool wal_engine__tend(struct engine *engine, uint64_t now_ms)
     if (wal->drop_due) {
         drop_segments(wal);
     }
-    if (compaction_due(wal, now_ms)) {
-        enum err err = wal_engine__compact(wal);
-        if (err != ERR_OK) {
-            failed(wal, err);
-            wal->not_before_ms = now_ms + RETRY_MS;
-        }
+    if (compaction_due(wal, now_ms) && wal_engine__compact(wal) != ERR_OK) {
+        wal->not_before_ms = now_ms + RETRY_MS;
     }
     return false;
 }

@@ -1,6 +1,5 @@
 #include "storage/writer_priv.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>

@@ -1,7 +1,8 @@
 /*
  * disk: what it takes to make a few bytes safe on this disk: the floor of a strict acknowledgement.
  *
- * Owns      one file in --dir, which it removes.
+ * Owns      --file while it runs; it stays for the next run, which then finds it in place. (Making
+ *           one, and removing one, keeps the file system busy for a while after.)
  * Thread    main.
  * Errors    loop_fail().
  * Source    fdatasync(2). The file is written with zeros first: syncing one that grows also commits
@@ -12,8 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FILE_BYTES = 16 * 1024 * 1024, ZEROS_BYTES = 1024 * 1024 };
@@ -57,15 +58,33 @@ static bool measure(struct bench *bench, int fd, const uint8_t *record, size_t l
     return is_good;
 }
 
+/* Gives the descriptor of a file of FILE_BYTES, or -1. */
+static int open_file(struct loop *loop, const char *path)
+{
+    struct stat stat;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(fd, &stat) != 0) {
+        loop_fail(loop, "cannot open %s: %s", path, strerror(errno));
+    } else if (stat.st_size == 0 && !fill_with_zeros(fd)) {
+        loop_fail(loop, "cannot write %s: %s", path, strerror(errno));
+    } else if (stat.st_size != 0 && stat.st_size != FILE_BYTES) {
+        loop_fail(loop, "%s is not of an earlier run: it would be overwritten", path);
+    } else {
+        return fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
 void disk_run(struct bench *bench)
 {
-    char path[4096];
+    const char *path = bench->options->file;
     size_t len = (size_t)bench->options->payload;
     bench->outcome.unit = "sync";
-    snprintf(path, sizeof(path), "%s/pulse-bench-%d", bench->options->dir, (int)getpid());
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = open_file(&bench->loop, path);
     if (fd < 0) {
-        loop_fail(&bench->loop, "cannot create %s: %s", path, strerror(errno));
         return;
     }
     uint8_t *record = malloc(len);
@@ -73,11 +92,10 @@ void disk_run(struct bench *bench)
         loop_fail(&bench->loop, "out of memory");
     } else {
         memset(record, 'r', len);
-        if (!fill_with_zeros(fd) || !measure(bench, fd, record, len)) {
+        if (!measure(bench, fd, record, len)) {
             loop_fail(&bench->loop, "cannot write %s: %s", path, strerror(errno));
         }
     }
     free(record);
     close(fd);
-    (void)unlink(path); /* a left-over file is the folder's owner's to remove */
 }

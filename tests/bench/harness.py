@@ -17,6 +17,7 @@ MIB = 1024 * 1024
 START_TIMEOUT_S = 10
 STOP_TIMEOUT_S = 15
 POLL_S = 0.005
+SECTOR_BYTES = 512  # of /sys/dev/block/*/stat, whatever the device has
 CPUCLOCK_SCHED = 2  # the kernel's number of a process' CPU time among its clocks
 # Above this share of the cores used by other programs, rates and latencies are not to be believed.
 OTHERS_MAX = 0.05
@@ -145,11 +146,39 @@ def cpu_seconds(process_id):
 
 
 def written_bytes(process_id):
-    """What a process made the kernel write to a disk: whole pages, each time they are dirtied."""
+    """What a process made the kernel write to a disk: whole folios, each time they are dirtied. A
+    kernel that keeps a file in large folios counts all of one, and writes only the blocks of it that
+    are dirty: then this is far too much."""
     for line in pathlib.Path(f"/proc/{process_id}/io").read_text().splitlines():
         if line.startswith("write_bytes:"):
             return int(line.split()[1])
     return 0
+
+
+def device_written_bytes(folder):
+    """What was written to the device below `folder`, by everybody, or None if it isn't known."""
+    device = os.stat(folder).st_dev
+    try:
+        stat = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text()
+    except OSError:
+        return None
+    return SECTOR_BYTES * int(stat.split()[6])
+
+
+def sync_files(folder, forget=False):
+    """Brings all files below `folder` to the disk, and may take them out of memory."""
+    for path in pathlib.Path(folder).rglob("*"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            continue  # a socket, or a file that is gone by now
+        try:
+            if path.is_file():
+                os.fdatasync(descriptor)  # a page that isn't on the disk yet can't be forgotten
+                if forget:
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def rss_bytes(process_id):

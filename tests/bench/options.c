@@ -70,8 +70,8 @@ static const struct option_rule rules[] = {
      "process whose CPU time and memory are measured"},
     {"run-id", "N", AT(run_id), 1, UINT32_MAX, OPTION_NUMBER, 0,
      "in client ids and topics, so that a drain finds what a store left (process id)"},
-    {"dir", "PATH", AT(dir), 1, 3900, OPTION_TEXT, 0,
-     "folder for the file of scenario disk"},
+    {"file", "PATH", AT(file), 1, 4000, OPTION_TEXT, 0,
+     "file of 16 MiB for scenario disk: made if need be, overwritten, and left"},
     {"persistent", NULL, AT(persistent), 0, 0, OPTION_FLAG, 0,
      "subscribers have sessions that outlive their connections"},
     {"spin", NULL, AT(spin), 0, 0, OPTION_FLAG, 0,
@@ -269,8 +269,8 @@ static const char *check_together(const struct options *options)
         return "--broker-pid: no such process";
     }
     bool is_disk = options->scenario->run == disk_run;
-    if (is_disk != (options->dir != NULL)) {
-        return is_disk ? "this scenario needs --dir" : "--dir is for scenario disk";
+    if (is_disk != (options->file != NULL)) {
+        return is_disk ? "this scenario needs --file" : "--file is for scenario disk";
     }
     if (options->persistent && options->scenario->defaults.read_rate == OPTION_UNSET) {
         return "--persistent is for publishers and subscribers side by side";

@@ -24,7 +24,7 @@ struct options {
     const char *prefix;
     const char *username;
     const char *password;
-    const char *dir;
+    const char *file;
     uint64_t version;
     uint64_t publishers;
     uint64_t subscribers;

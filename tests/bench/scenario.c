@@ -46,7 +46,7 @@ const struct scenario scenarios[] = {
      {OFFLINE(20, 10000)}},
     {"drain", "come back for what a store of the same --run-id left, and end the sessions",
      offline_run_drain, {OFFLINE(OPTION_UNSET, 10000)}},
-    {"disk", "write a little to a file in --dir and sync it, again and again", disk_run,
+    {"disk", "write a little to --file and sync it, again and again", disk_run,
      {.publishers = OPTION_UNSET, .subscribers = OPTION_UNSET, .payload = 256, .qos = OPTION_UNSET,
       .window = OPTION_UNSET, .rate = OPTION_UNSET, .read_rate = OPTION_UNSET, .count = 2000,
       .connections = OPTION_UNSET, .topics = OPTION_UNSET, .parallel = OPTION_UNSET,

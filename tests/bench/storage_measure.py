@@ -3,9 +3,9 @@
 A result is a dictionary of numbers with `ok` and `error`. Nothing here judges.
 """
 
-import os
-import pathlib
+import contextlib
 import shutil
+import statistics
 import subprocess
 import time
 
@@ -13,13 +13,14 @@ import harness
 from storage_engines import engine_broker
 
 PUBLISHERS, SESSIONS, WINDOW = 50, 10, 20
+DURABLE_KINDS = ("wal", "sqlite", "mysql")
 STALL_S = 15
 LOSS_STALL_S = 2  # a broker that has lost messages sends no more: that is all there is to wait for
 QUIET_S, QUIET_MAX_S = 0.4, 10
 DRAIN_EACH = 10000
 RECOVERY_SESSIONS, RECOVERY_EACH, RECOVERY_RETAINED = 10000, 100, 100000
 WARM_UP_COUNT = 20
-WINDOW1_COUNT, CONNECTED_COUNT, DISK_COUNT = 3000, 4000, 3000
+WINDOW1_LAPS, WINDOW1_COUNT, CONNECTED_COUNT = 7, 400, 4000
 
 
 class Failure(Exception):
@@ -53,6 +54,8 @@ class Bed:
             raise Failure("no MariaDB to measure with")
         self.folder.mkdir()
         url = self.database.make(self.name) if self.database else None
+        self.disk_at_start = (harness.written_bytes(self.database.pid) if self.database else 0,
+                              harness.device_written_bytes(self.folder))
         self.broker = engine_broker(self.engine, self.place.options, self.folder, url)
         try:
             self.broker.start()
@@ -101,14 +104,27 @@ class Bed:
     def reading(self):
         """What has been used up to now."""
         metrics = self.metrics()
+        if self.engine.kind in DURABLE_KINDS and "pulse_storage_operations_total" not in metrics:
+            raise Failure("no storage on the metrics page")
         return {
             "cpu": harness.cpu_seconds(self.broker.pid),
             "db_cpu": harness.cpu_seconds(self.database.pid) if self.database else 0,
-            "disk": sum(map(harness.written_bytes, self.pids())),
+            "disk": self.disk_reading(),
             "claimed": metrics.get("pulse_storage_written_bytes_total", 0),
             "operations": metrics.get("pulse_storage_operations_total", 0),
             "cancelled": metrics.get("pulse_storage_cancelled_total", 0),
         }
+
+    def disk_reading(self):
+        """Bytes written to disk: what is charged to our processes, and what the whole device got.
+        Both count too much, each for its own reason, so that the smaller difference is nearer."""
+        for folder in self.folders():
+            harness.sync_files(folder)
+        return (sum(map(harness.written_bytes, self.pids())),
+                harness.device_written_bytes(self.folder))
+
+    def folders(self):
+        return [self.folder] + ([self.database.folder] if self.database else [])
 
     def settle(self):
         """Waits until nothing is pending and nothing more is written; gives a reading."""
@@ -134,6 +150,12 @@ class Bed:
 
 def per_message(before, after, key, count, scale=1):
     return scale * (after[key] - before[key]) / count
+
+
+def disk_per_message(before, after, count):
+    charged, device = (None if new is None else (new - old) / count
+                       for old, new in zip(before, after))
+    return charged if device is None else min(charged, device)
 
 
 def store_arguments(run_id, count):
@@ -163,9 +185,7 @@ def measure_store(place, engine):
     count = place.scaled(engine.count)
     total = PUBLISHERS * count
     with Bed(place, engine) as bed:
-        before = {**bed.reading(), "disk": 0, "claimed": 0}  # with what was made at the start
-        if bed.database:
-            before["disk"] = harness.written_bytes(bed.database.pid)
+        before = {**bed.reading(), "disk": bed.disk_at_start, "claimed": 0}
         first = bed.bench(*store_arguments(1, count))
         after_first = bed.settle()
         bed.bench(*drain_arguments(1, count))
@@ -186,9 +206,9 @@ def measure_store(place, engine):
             "settled_s": after["settled_s"],
             "rss_per_message": first["bytes_per_unit"],
             "message_bytes": store["message_bytes"],
-            "disk_first": per_message(before, after_first, "disk", total),
-            "disk": per_message(middle, after, "disk", total),
-            "disk_drain": per_message(after, end, "disk", total),
+            "disk_first": disk_per_message(before["disk"], after_first["disk"], total),
+            "disk": disk_per_message(middle["disk"], after["disk"], total),
+            "disk_drain": disk_per_message(after["disk"], end["disk"], total),
             "claimed_first": per_message(before, after_first, "claimed", total),
             "claimed": per_message(middle, after, "claimed", total),
             "operations": per_message(middle, after, "operations", total),
@@ -198,32 +218,62 @@ def measure_store(place, engine):
         return finished(bed, result)
 
 
-def measure_window1(place, engine):
-    """One publisher that waits for each acknowledgement."""
-    count = place.scaled(WINDOW1_COUNT)
-    with Bed(place, engine) as bed:
-        before = bed.warm_up()
-        store = bed.bench("store", "--run-id", 1, "--publishers", 1, "--subscribers", 1,
-                          "--window", 1, "--count", count)
-        return finished(bed, {
-            "rate": store["units_per_s"],
-            "p50_us": store["p50_us"],
-            "p99_us": store["p99_us"],
-            "cpu_us": store["broker_cpu_us_per_unit"],
-            "disk": per_message(before, bed.settle(), "disk", count),
-        })
-
-
-def measure_disk(place, _engine):
+def disk_lap(place, count):
     """What one fdatasync of this disk takes, on the core where brokers run."""
-    command = [place.options.bench, "disk", "--dir", str(place.folder), "--json",
-               "--count", str(place.scaled(DISK_COUNT))]
+    command = [place.options.bench, "disk", "--file", str(place.folder / "disk"), "--json",
+               "--count", str(count)]
     result = harness.run_bench(command, [], {place.options.cores[0]}, {place.options.cores[0]},
                                timeout_s=60)
     if not result["ok"]:
         raise Failure(result["error"])
-    return {"ok": True, "error": "", "rate": result["units_per_s"], "p50_us": result["p50_us"],
-            "p99_us": result["p99_us"], "others_busy": 0}
+    return result
+
+
+def window1_lap(bed, run_id, count):
+    """One publisher that waits for each acknowledgement."""
+    before = bed.reading()
+    result = bed.bench("store", "--run-id", run_id, "--publishers", 1, "--subscribers", 1,
+                       "--window", 1, "--count", count)
+    result["disk"] = disk_per_message(before["disk"], bed.reading()["disk"], count)
+    return result
+
+
+def window1_result(laps, disks, memories):
+    """`laps` of one engine, and those of the disk and of memory that were neighbours."""
+    result = {"ok": True, "error": "", "rate": statistics.median(lap["units_per_s"] for lap in laps)}
+    for key in ("p50_us", "p99_us", "others_busy"):
+        result[key] = statistics.median(lap.get(key, 0) for lap in laps)
+    if laps[0]["broker_cpu_us_per_unit"] > 0:
+        result["cpu_us"] = statistics.median(lap["broker_cpu_us_per_unit"] for lap in laps)
+        result["disk"] = min(lap["disk"] for lap in laps)
+    result["added"] = statistics.median(
+        (lap["p50_us"] - memory["p50_us"]) / disk["p50_us"] - 1
+        for lap, disk, memory in zip(laps, disks, memories))
+    return result
+
+
+def measure_window1(place, engines):
+    """All engines side by side, and the disk itself, in short turns: an added latency is the
+    difference of small numbers, which must not come from different minutes. Gives the result of
+    each, memory first, the disk under None."""
+    count = place.scaled(WINDOW1_COUNT)
+    results, laps = {}, {engine: [] for engine in (None, *engines)}
+    with contextlib.ExitStack() as stack:
+        beds = {}
+        for engine in engines:
+            try:
+                beds[engine] = stack.enter_context(Bed(place, engine))
+                beds[engine].warm_up()
+            except ERRORS as error:
+                results[engine] = {"ok": False, "error": str(error)}
+        beds = {engine: bed for engine, bed in beds.items() if engine not in results}
+        for lap in range(1, WINDOW1_LAPS + 1):
+            laps[None].append(disk_lap(place, count))
+            for engine, bed in beds.items():
+                laps[engine].append(window1_lap(bed, lap, count))
+    for engine in (None, *beds):
+        results[engine] = window1_result(laps[engine], laps[None], laps[engines[0]])
+    return results
 
 
 def measure_drain(place, engine):
@@ -240,7 +290,7 @@ def measure_drain(place, engine):
             "seconds": drain["seconds"],
             "cpu_us": per_message(before, after, "cpu", total, 1e6),
             "db_cpu_us": per_message(before, after, "db_cpu", total, 1e6),
-            "disk_drain": per_message(before, after, "disk", total),
+            "disk_drain": disk_per_message(before["disk"], after["disk"], total),
             "settled_s": after["settled_s"],
         })
 
@@ -260,22 +310,12 @@ def measure_connected(place, engine):
             "p99_us": pairs["p99_us"],
             "cpu_us": per_message(before, after, "cpu", total, 1e6),
             "db_cpu_us": per_message(before, after, "db_cpu", total, 1e6),
-            "disk": per_message(before, after, "disk", total),
+            "disk": disk_per_message(before["disk"], after["disk"], total),
             "claimed": per_message(before, after, "claimed", total),
             "operations": per_message(before, after, "operations", total),
             "cancelled": per_message(before, after, "cancelled", total),
             "settled_s": after["settled_s"],
         })
-
-
-def forget_pages(folder):
-    """What was read or written is no longer in memory: a start has to read it from the disk."""
-    for path in pathlib.Path(folder).rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fdatasync(descriptor)  # a page that is not on disk yet can't be forgotten
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
 
 
 def recovery_size(place):
@@ -295,7 +335,7 @@ def fill_for_recovery(bed):
 def restart(bed, expected):
     """Kills the broker and starts it again on what it left. Gives the figures of the start."""
     bed.broker.kill()
-    forget_pages(bed.folder)
+    harness.sync_files(bed.folder, forget=True)
     seconds = bed.broker.start()
     cpu = harness.cpu_seconds(bed.broker.pid)
     metrics = bed.metrics()
@@ -319,6 +359,9 @@ def measure_recovery(place, engine, times):
         return results
 
 
+ERRORS = (Failure, RuntimeError, OSError, subprocess.SubprocessError)
+
+
 def finished(bed, result):
     return {"ok": True, "error": "", **result, "others_busy": max(bed.others)}
 
@@ -328,5 +371,5 @@ def measured(function, *arguments):
     try:
         results = function(*arguments)
         return results if isinstance(results, list) else [results]
-    except (Failure, RuntimeError, OSError, subprocess.SubprocessError) as error:
+    except ERRORS as error:
         return [{"ok": False, "error": str(error)}]

@@ -36,7 +36,6 @@ REFERENCES = {
 }
 MEASURES = {
     "store": measure.measure_store,
-    "window1": measure.measure_window1,
     "connected": measure.measure_connected,
     "drain": measure.measure_drain,
 }
@@ -88,6 +87,10 @@ class Rows:
         values = [run[key] for run in self.good(scenario, engine) if key in run]
         return statistics.median(values) if values else None
 
+    def least(self, scenario, engine, key):
+        """For what others can only add to, such as bytes written to the device."""
+        return min((run[key] for run in self.good(scenario, engine) if key in run), default=None)
+
     def median_of(self, function, *cells):
         """Median over the rounds of what `function` makes of the results of one round: cells that
         were measured one after the other are compared, not medians of different minutes."""
@@ -135,20 +138,21 @@ def share_of_memory(engine, scenario="store"):
                                        (scenario, engine), (scenario, "memory"))
 
 
-def added_latency(rows):
-    """What strict adds to memory, over one sync of the disk, all measured in the same round."""
-    return rows.median_of(
-        lambda disk, memory, strict: (strict["p50_us"] - memory["p50_us"]) / disk["p50_us"] - 1,
-        ("window1", "disk"), ("window1", "memory"), ("window1", "wal-strict"))
-
-
 def figure(scenario, engine, key):
     return lambda rows: rows.median(scenario, engine, key)
 
 
 def times_its_size(key):
-    return lambda rows: rows.median_of(lambda run: run[key] / run["message_bytes"],
-                                       ("store", "wal-strict"))
+    def times(rows):
+        written = rows.least("store", "wal-strict", key)
+        size = rows.median("store", "wal-strict", "message_bytes")
+        return written / size if size and written is not None else None
+
+    return times
+
+
+def least_figure(scenario, engine, key):
+    return lambda rows: rows.least(scenario, engine, key)
 
 
 def all_kept(engine):
@@ -161,7 +165,7 @@ REQUIREMENTS = [
     Requirement("wal strict, acknowledged/s against memory", STRICT_STORE,
                 share_of_memory("wal-strict"), 0.5, 0.8, "%", more=True),
     Requirement("wal strict, window 1: added latency over one fdatasync", ("window1", "wal-strict"),
-                added_latency, 0.3, 0.1, "%"),
+                figure("window1", "wal-strict", "added"), 0.3, 0.1, "%"),
     Requirement("wal balanced, acknowledged/s against memory", ("store", "wal-balanced"),
                 share_of_memory("wal-balanced"), 0.8, 0.95, "%", more=True),
     Requirement("wal fast, acknowledged/s against memory", ("store", "wal-fast"),
@@ -184,7 +188,7 @@ REQUIREMENTS = [
                 ("connected", "wal-strict"), figure("connected", "wal-strict", "operations"),
                 0.1, 0.01),
     Requirement("connected, wal strict: bytes written to disk per message",
-                ("connected", "wal-strict"), figure("connected", "wal-strict", "disk"),
+                ("connected", "wal-strict"), least_figure("connected", "wal-strict", "disk"),
                 14, 1.4, "bytes"),
     *(Requirement(f"{engine.name}: lost by kill -9, of what was acknowledged",
                   ("store", engine.name), all_kept(engine.name), 0, 0, "%")
@@ -224,13 +228,16 @@ def store_line(rows, engine):
     def median(key):
         return rows.median("store", engine, key)
 
-    disk, size, lost = median("disk"), median("message_bytes"), median("lost_by_kill")
+    def least(key):
+        return rows.least("store", engine, key)
+
+    disk, size, lost = least("disk"), median("message_bytes"), median("lost_by_kill")
     busy = median("broker_busy")
     return [engine, number(median("rate"), 0), percent(share_of_memory(engine)(rows)),
             number(median("cpu_us")), number(median("db_cpu_us")), number(median("p50_us")),
             number(median("p99_us")), number(median("rss_per_message"), 0), number(disk, 0),
-            number(disk / size if disk else None, 2), number(median("disk_first"), 0),
-            number(median("disk_drain"), 0), number(median("claimed"), 0), percent(lost, 2),
+            number(disk / size if disk else None, 2), number(least("disk_first"), 0),
+            number(least("disk_drain"), 0), number(median("claimed"), 0), percent(lost, 2),
             "" if busy is None else f"{100 * busy:.0f}/{100 * median('generator_busy'):.0f} %",
             notes(rows, ("store", engine))]
 
@@ -242,7 +249,7 @@ def other_line(rows, scenario, engine):
     return [cell_name(scenario, engine), number(median("rate"), 0), number(median("seconds"), 3),
             number(median("cpu_us")), number(median("db_cpu_us")), number(median("p50_us")),
             number(median("p99_us")),
-            number(median("disk_drain" if scenario == "drain" else "disk"), 1),
+            number(rows.least(scenario, engine, "disk_drain" if scenario == "drain" else "disk"), 1),
             number(median("claimed"), 1), number(median("operations"), 4),
             number(median("cancelled"), 2), number((median("rss_bytes") or 0) / MIB, 0),
             notes(rows, (scenario, engine))]
@@ -339,11 +346,10 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def report(where, cell, results):
-    for result in results:
-        rate = number(result.get("rate"), 0)
-        say(f"{where}: {cell_name(*cell)}: " +
-            (f"{rate or '-'}/s" if result["ok"] else f"FAILED: {result['error']}"))
+def report(where, cell, result):
+    rate = number(result.get("rate"), 0)
+    say(f"{where}: {cell_name(*cell)}: " +
+        (f"{rate or '-'}/s" if result["ok"] else f"FAILED: {result['error']}"))
 
 
 def start_database(options, folder, stack):
@@ -356,23 +362,40 @@ def start_database(options, folder, stack):
         return None
 
 
+def measure_window1(engines, place):
+    """Results by engine name; "disk" is the disk by itself."""
+    named = [engine_named(name) for name in engines if name != "disk"]
+    try:
+        found = measure.measure_window1(place, named)
+    except measure.ERRORS as error:
+        return {name: {"ok": False, "error": str(error)} for name in engines}
+    return {engine.name if engine else "disk": result for engine, result in found.items()}
+
+
+def measure_round(cells, place):
+    """Yields (cell, result)."""
+    for scenario, engine in cells:
+        if scenario in MEASURES:
+            for result in measure.measured(MEASURES[scenario], place, engine_named(engine)):
+                yield (scenario, engine), result
+    engines = [engine for scenario, engine in cells if scenario == "window1"]
+    if engines:
+        for engine, result in measure_window1(engines, place).items():
+            yield ("window1", engine), result
+
+
 def measure_all(cells, options, place):
     results = {cell: [] for cell in cells}
     for round_number in range(1, options.rounds + 1):
-        for scenario, engine in cells:
-            if scenario == "recovery":
-                continue
-            which = None if engine == "disk" else engine_named(engine)
-            function = measure.measure_disk if engine == "disk" else MEASURES[scenario]
-            found = measure.measured(function, place, which)
-            results[scenario, engine] += found
-            report(f"round {round_number}", (scenario, engine), found)
+        for cell, result in measure_round(cells, place):
+            results[cell].append(result)
+            report(f"round {round_number}", cell, result)
     for scenario, engine in cells:
-        if scenario == "recovery":
-            found = measure.measured(measure.measure_recovery, place, engine_named(engine),
-                                     options.rounds)
-            results[scenario, engine] += found
-            report("recovery", (scenario, engine), found)
+        if scenario == "recovery":  # made once, started several times
+            for result in measure.measured(measure.measure_recovery, place, engine_named(engine),
+                                           options.rounds):
+                results[scenario, engine].append(result)
+                report("recovery", (scenario, engine), result)
     return results
 
 

@@ -124,12 +124,26 @@ static void take_packets(struct client *client)
     }
 }
 
+/* Not before somebody listens: a CONNECT that may have been read has consequences. */
+static void send_connect(struct client *client)
+{
+    struct wire_connect connect = {.client_id =
+                                       record_actor_name(&client->world->record, client->actor),
+                                   .receive_maximum = UINT16_MAX};
+    client->type->prepare(client, &connect);
+    wire_put_connect(client_out(client), &connect);
+    client->state = CLIENT_WAITING;
+}
+
 void client_service(struct client *client)
 {
     if (client->link.fd < 0) {
         return;
     }
     bool alive = link_service(&client->link);
+    if (alive && client->state == CLIENT_CONNECTING && !client->link.connecting) {
+        send_connect(client);
+    }
     take_packets(client);
     if (client->link.fd >= 0 && !alive) {
         end_connection(client, client->state == CLIENT_LEAVING ? LOSS_LEFT : LOSS_BROKEN);
@@ -153,15 +167,9 @@ void client_lose(struct client *client)
 static void connect_now(struct client *client)
 {
     client->retry_at_ms = client_now_ms(client) + RETRY_MS;
-    if (!link_open(&client->link, client->world->port)) {
-        return;
+    if (link_open(&client->link, client->world->port)) {
+        client->state = CLIENT_CONNECTING;
     }
-    struct wire_connect connect = {.client_id =
-                                       record_actor_name(&client->world->record, client->actor),
-                                   .receive_maximum = UINT16_MAX};
-    client->type->prepare(client, &connect);
-    wire_put_connect(client_out(client), &connect);
-    client->state = CLIENT_WAITING;
 }
 
 void client_tick(struct client *client)

@@ -37,6 +37,7 @@ struct client_type {
 
 enum client_state {
     CLIENT_OFFLINE,
+    CLIENT_CONNECTING,
     CLIENT_WAITING, /* for CONNACK */
     CLIENT_ONLINE,
     CLIENT_LEAVING /* DISCONNECT is sent, the broker closes */

@@ -202,6 +202,7 @@ void record_uncertain(struct record *record, uint64_t id, enum event_kind why)
     if (message->state != MESSAGE_ACCEPTED) {
         message->state = MESSAGE_UNCERTAIN;
         message->earliest_ms = 0;
+        record->totals.uncertain++;
         record_note(record, why, message->actor, id, 0);
     }
 }

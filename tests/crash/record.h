@@ -88,7 +88,7 @@ struct session {
 };
 
 struct totals {
-    uint64_t sent, accepted, refused, delivered, allowed_again;
+    uint64_t sent, accepted, refused, uncertain, delivered, allowed_again;
     uint32_t lost_oldest_ms; /* how long before a kill it was acknowledged */
 };
 

@@ -56,7 +56,7 @@ static void write_reserved(const void *bytes, size_t len)
 /* Takes the reference. */
 static void refer(struct message *message, size_t from, size_t len)
 {
-    struct slice part = slice_of(message->payload + from, len);
+    struct slice part = slice_of(message_payload(message).data + from, len);
     assert_int_equal(outbuf_refer(&out, message, part), ERR_OK);
 }
 
@@ -196,7 +196,7 @@ static void a_large_payload_is_referred_to_and_not_copied(void **state)
     assert_int_equal(message_refs(message), 2);
     uv_buf_t bufs[3];
     assert_int_equal(outbuf_peek(&out, bufs, 3, SIZE_MAX), 3);
-    assert_ptr_equal(bufs[1].base, message->payload);
+    assert_ptr_equal(bufs[1].base, message_payload(message).data);
     assert_int_equal(bufs[1].len, 20000);
     assert_int_equal(out.len, 20008);
     consume(20007);
@@ -214,7 +214,7 @@ static void nothing_is_ever_written_into_a_message(void **state)
     append_text("cd");
     static const uint8_t expected[] = {0, 1, 2, 3, 4, 'a', 'b', 'c', 'd'};
     assert_content(expected, sizeof(expected));
-    assert_int_equal(message->payload[5], 5);
+    assert_int_equal(message_payload(message).data[5], 5);
 }
 
 static void one_message_may_be_referred_to_many_times(void **state)
@@ -331,7 +331,7 @@ static void any_part_may_be_consumed_first(void **state)
     (void)state;
     struct message *message = make_patterned(500);
     uint8_t *bytes = pattern(OUT_CHUNK_SMALL + 500 + 700);
-    memcpy(bytes + OUT_CHUNK_SMALL, message->payload, 500);
+    memcpy(bytes + OUT_CHUNK_SMALL, message_payload(message).data, 500);
     for (size_t first = 0; first <= OUT_CHUNK_SMALL + 500 + 700; first++) {
         size_t len = fill_three(message, bytes);
         consume(first);
@@ -350,7 +350,7 @@ static void bytes_consumed_one_by_one_all_come_out(void **state)
     (void)state;
     struct message *message = make_patterned(500);
     uint8_t *bytes = pattern(OUT_CHUNK_SMALL + 500 + 700);
-    memcpy(bytes + OUT_CHUNK_SMALL, message->payload, 500);
+    memcpy(bytes + OUT_CHUNK_SMALL, message_payload(message).data, 500);
     size_t len = fill_three(message, bytes);
     for (size_t i = 0; i < len; i++) {
         uv_buf_t buf;
@@ -493,7 +493,7 @@ static void random_step(uint64_t *seed, struct message *message, const uint8_t *
         break;
     case 2:
         refer(message_keep(message), from, len);
-        model_add(message->payload + from, len);
+        model_add(message_payload(message).data + from, len);
         break;
     default:
         len = len < out.len ? len : out.len;

@@ -292,7 +292,7 @@ static void a_filter_too_wide_to_be_collected_replays_each_message_once(void **s
     unsigned count = 0;
     for (struct message *message; (message = next_at(replay, NOW)) != NULL; count++) {
         int i = -1;
-        char *topic = mem_copy_text(message->topic, message->topic_len);
+        char *topic = mem_copy_text(message_topic(message).data, message->topic_len);
         assert_int_equal(sscanf(topic, "wide/%d/x", &i), 1);
         mem_free(topic);
         assert_true(i >= 0 && i < MANY && !seen[i]);
@@ -382,7 +382,7 @@ static void check_replay(const char *filter)
     unsigned count = 0;
     for (struct message *message; (message = next_at(replay, NOW)) != NULL; count++) {
         char topic[RANDOM_TEXT_MAX] = "";
-        memcpy(topic, message->topic, message->topic_len);
+        memcpy(topic, message_topic(message).data, message->topic_len);
         assert_true(slice_equal(message_payload(message), slice_text(model_of(topic)->payload)));
         assert_true(topic_matches(slice_text(filter), message_topic(message)));
         message_unref(message);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "storage/wal_manifest.h"
 #include "tests/unit/storage/mariadb_support.h"
 
 #define TEXTS_MAX 64
@@ -373,6 +374,25 @@ static void make_sqlite_newer(struct store *store)
     must(code == SQLITE_OK, "PRAGMA user_version", sqlite3_errstr(code));
 }
 
+static void make_wal_newer(struct store *store)
+{
+    char path[200];
+    (void)snprintf(path, sizeof(path), "%s/%s", store->config.wal_dir, WAL_MANIFEST_NAME);
+    must(access(path, W_OK) == 0, "no such file", path);
+    FILE *file = fopen(path, "w");
+    must(file != NULL && fputs("pulse-wal 1000\nother lines\n", file) >= 0 && fclose(file) == 0,
+         "can't write", path);
+}
+
+static void make_mysql_newer(void)
+{
+    char sql[200];
+    (void)snprintf(sql, sizeof(sql),
+                   "UPDATE %s.meta SET value = 1000 WHERE name = 'schema_version'",
+                   mariadb_database(server));
+    mariadb_run(server, sql);
+}
+
 void store_make_newer(struct store *store)
 {
     must(store->engine == NULL, "make newer", "it is open");
@@ -380,11 +400,13 @@ void store_make_newer(struct store *store)
     case STORAGE_MEMORY:
         break;
     case STORAGE_WAL:
+        make_wal_newer(store);
         break;
     case STORAGE_SQLITE:
         make_sqlite_newer(store);
         break;
     case STORAGE_MYSQL:
+        make_mysql_newer();
         break;
     }
 }

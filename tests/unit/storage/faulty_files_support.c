@@ -275,6 +275,18 @@ static int do_unlink(void *context, const char *path)
     return leave(faulty, error);
 }
 
+/* The same numbers in each run. */
+static int do_random(void *context, void *data, size_t len)
+{
+    struct faulty_files *faulty = enter(context);
+    int error = fate(faulty, CALL_RANDOM);
+    for (size_t i = 0; i < len; i++) {
+        faulty->random = faulty->random * 6364136223846793005u + 1442695040888963407u;
+        ((uint8_t *)data)[i] = (uint8_t)(faulty->random >> 56);
+    }
+    return leave(faulty, error);
+}
+
 /* ---- the test's side ------------------------------------------------------------------------- */
 
 void faulty_files_init(struct faulty_files *faulty)
@@ -291,7 +303,8 @@ void faulty_files_init(struct faulty_files *faulty)
                                               .list = do_list,
                                               .sync_directory = do_sync_directory,
                                               .rename = do_rename,
-                                              .unlink = do_unlink},
+                                              .unlink = do_unlink,
+                                              .random = do_random},
                                     .room = UINT64_MAX};
     (void)pthread_mutex_init(&faulty->mutex, NULL);
 }
@@ -339,6 +352,16 @@ uint8_t *faulty_files_data(struct faulty_files *faulty, const char *path, size_t
     }
     *len = node->len;
     return node->data;
+}
+
+void faulty_files_flip(struct faulty_files *faulty, const char *path, size_t at, uint8_t bits)
+{
+    struct faulty_node *node = faulty_disk_find(&faulty->disk, path);
+    ASSERT(node != NULL && at < node->len);
+    node->data[at] ^= bits;
+    if (at < node->safe_len) {
+        node->safe[at] ^= bits;
+    }
 }
 
 void faulty_files_truncate(struct faulty_files *faulty, const char *path, size_t len)

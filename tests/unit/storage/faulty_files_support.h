@@ -33,6 +33,7 @@ enum faulty_call {
     CALL_SYNC_DIRECTORY,
     CALL_RENAME,
     CALL_UNLINK,
+    CALL_RANDOM,
     CALL_KINDS
 };
 
@@ -48,6 +49,7 @@ struct faulty_files {
     struct faulty_disk disk;
     struct faulty_node **open; /* by descriptor */
     size_t open_count;
+    uint64_t random;
 
     unsigned calls; /* since faulty_files_init */
     unsigned calls_of[CALL_KINDS];
@@ -78,6 +80,9 @@ void faulty_files_restart(struct faulty_files *faulty, enum faulty_loss loss, ui
 
 /* The bytes of a file, to look at and to change; NULL: there is none. */
 uint8_t *faulty_files_data(struct faulty_files *faulty, const char *path, size_t *len);
+
+/* Changes bits of one byte, on the disk and as the process sees it. */
+void faulty_files_flip(struct faulty_files *faulty, const char *path, size_t at, uint8_t bits);
 
 /* Cuts a file, safely. */
 void faulty_files_truncate(struct faulty_files *faulty, const char *path, size_t len);

@@ -427,11 +427,14 @@ static void and_again_in_the_next_one(void **state)
 {
     (void)state;
     stage_retain(&part, 1, "one");
+    stage_retain(&part, 2, "one");
     stage_commit(&part);
     stage_retain(&part, 1, "two");
+    stage_retain(&part, 2, "two");
     stage_commit(&part);
     stage_assert_contents(&stage,
-                          "retained_put topic=retained/1 payload=two expires_at_ms=never\n");
+                          "retained_put topic=retained/1 payload=two expires_at_ms=never\n"
+                          "retained_put topic=retained/2 payload=two expires_at_ms=never\n");
 }
 
 static void a_topic_without_a_retained_message_is_dropped(void **state)

@@ -44,6 +44,20 @@ static void what_was_submitted_is_committed_and_synced(void **state)
     }
 }
 
+static void a_stop_does_not_wait_for_the_next_sync(void **state)
+{
+    (void)state;
+    struct stage_part part;
+    stage_open(&stage, COMMIT_FAST);
+    make_part(&part);
+    stage_commit(&part);
+    uint64_t began_ms = clock_mono_ms();
+    assert_int_equal(storage_stop(stage.storage, STAGE_WAIT_MS), ERR_OK);
+    assert_true(clock_mono_ms() - began_ms < 700);
+    stage_part_fini(&part);
+    close_stopped();
+}
+
 static void an_idle_one_ends_at_once(void **state)
 {
     (void)state;
@@ -179,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_submitted_is_committed_and_synced),
+        cmocka_unit_test(a_stop_does_not_wait_for_the_next_sync),
         cmocka_unit_test(an_idle_one_ends_at_once),
         cmocka_unit_test(one_that_was_never_started_closes_its_engine),
         cmocka_unit_test(a_store_that_fails_gives_parts_back_unwritten_when_time_is_up),

@@ -52,9 +52,12 @@ static int remove_folder(void **state)
 
 /* ---- a random state -------------------------------------------------------------------------- */
 
+#define SESSIONS 40
+
 struct maker {
     uint32_t random;
-    uint64_t next_id;
+    uint64_t next_id; /* as an export numbers: sessions from 1 on, messages behind them */
+    uint64_t next_word;
     uint64_t operations;
     struct text file;
 };
@@ -106,7 +109,7 @@ static struct slice words(struct maker *maker, char *buffer)
                                          "\xf0\x9f\x98\x80",
                                          "$"};
     size_t longest = below(maker, 50) == 0 ? 65535 : 40;
-    size_t len = (size_t)snprintf(buffer, 32, "%llu/", (unsigned long long)maker->next_id++);
+    size_t len = (size_t)snprintf(buffer, 32, "%llu/", (unsigned long long)maker->next_word++);
     while (below(maker, 30000) != 0) {
         const char *piece = pieces[below(maker, sizeof(pieces) / sizeof(pieces[0]))];
         if (len + strlen(piece) > longest) {
@@ -180,10 +183,9 @@ static void add_subscriptions(struct maker *maker, uint64_t session)
     }
 }
 
-static void add_session(struct maker *maker, uint64_t *shared_message)
+static void add_session(struct maker *maker, uint64_t session)
 {
     static char client_id[65536];
-    uint64_t session = maker->next_id++;
     add(maker,
         (struct operation){.type = OPERATION_SESSION_PUT,
                            .session = session,
@@ -191,9 +193,12 @@ static void add_session(struct maker *maker, uint64_t *shared_message)
                            .expiry_s = below(maker, 2) == 0 ? UINT32_MAX : 1 + below(maker, 99),
                            .offline_since_ms = below(maker, 2) * 1700000000000u,
                            .sent_to = below(maker, 10)});
-    add_subscriptions(maker, session);
+}
+
+static void add_will(struct maker *maker, uint64_t session)
+{
+    bool has_expiry = below(maker, 2) == 1;
     if (below(maker, 3) == 0) {
-        bool has_expiry = below(maker, 2) == 1;
         add(maker, (struct operation){.type = OPERATION_WILL_PUT,
                                       .session = session,
                                       .message = add_message(maker),
@@ -201,7 +206,10 @@ static void add_session(struct maker *maker, uint64_t *shared_message)
                                       .has_expiry = has_expiry,
                                       .message_expiry_s = has_expiry ? below(maker, 100) : 0});
     }
-    add_queue(maker, session, shared_message);
+}
+
+static void add_packet_ids(struct maker *maker, uint64_t session)
+{
     for (uint16_t id = 1; below(maker, 3) == 0; id = (uint16_t)(id * 2 + 1)) {
         add(maker, (struct operation){
                        .type = OPERATION_INBOUND_QOS2_PUT, .session = session, .packet_id = id});
@@ -220,13 +228,24 @@ static void add_retained(struct maker *maker)
                                   .publisher = UINT64_MAX - 1});
 }
 
+/* Only the order of filters and topics differs from that of an export. */
 static struct maker make_state(uint32_t seed)
 {
-    struct maker maker = {.random = seed, .next_id = 1};
+    struct maker maker = {.random = seed, .next_id = SESSIONS + 1};
     uint64_t shared_message = 0;
+    static void (*const makers[])(struct maker * maker,
+                                  uint64_t session) = {add_session, add_subscriptions, add_will};
     text_add(&maker.file, HEADER);
-    for (unsigned i = 0; i < 40; i++) {
-        add_session(&maker, &shared_message);
+    for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
+        for (uint64_t session = 1; session <= SESSIONS; session++) {
+            makers[i](&maker, session);
+        }
+    }
+    for (uint64_t session = 1; session <= SESSIONS; session++) {
+        add_queue(&maker, session, &shared_message);
+    }
+    for (uint64_t session = 1; session <= SESSIONS; session++) {
+        add_packet_ids(&maker, session);
         add_retained(&maker);
     }
     text_printf(&maker.file, "{\"end\":true,\"operations\":%llu}\n",

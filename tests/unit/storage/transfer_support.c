@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 /* A state with something of transfer_everything, in the order of an export. */
-const char transfer_everything[] = HEADER SESSION("1", "a") SESSION("9007199254740992", "\xc3\xa4")
-    SUBSCRIPTION("1", "$share/g/a/#") SUBSCRIPTION("1", "a/+") MESSAGE("7", "will") WILL("1", "7")
-        MESSAGE("5", "a/b") PUSH("1", "1", "5", "false") PUSH("1", "3", "0", "true")
-            PUSH("9007199254740992", "1", "5", "false") INBOUND("1", "1") INBOUND("1", "65535")
+const char transfer_everything[] = HEADER SESSION("1", "a") SESSION("2", "\xc3\xa4")
+    SUBSCRIPTION("1", "$share/g/a/#") SUBSCRIPTION("1", "a/+") MESSAGE("3", "will") WILL("1", "3")
+        MESSAGE("4", "a/b") PUSH("1", "1", "4", "false") PUSH("1", "3", "0", "true")
+            PUSH("2", "9007199254740992", "4", "false") INBOUND("1", "1") INBOUND("1", "65535")
                 RETAINED("a/b") RETAINED("a/b\\u0001 \\\"\\\\") END("14");
 
 const struct storage_config transfer_no_config = {.engine = STORAGE_WAL, .wal_dir = "nowhere"};

@@ -39,34 +39,56 @@ static void an_empty_store_is_a_header_and_an_end(void **state)
     transfer_rig_end(&rig);
 }
 
-/* The order in which an engine gives things, and the order in a file, make no difference. */
+/* The order in which an engine gives things, the order in a file, and ids make no difference. */
 static void an_export_has_one_order(void **state)
 {
     (void)state;
     struct transfer_rig rig = transfer_rig_create();
-    assert_int_equal(
-        transfer_rig_import(&rig, HEADER RETAINED("b") SESSION("2", "z") RETAINED("a")
-                                      SESSION("1", "y") SUBSCRIPTION("2", "f") MESSAGE("4", "t")
-                                          PUSH("2", "9", "4", "false") MESSAGE("3", "t")
-                                              PUSH("1", "8", "3", "false") SUBSCRIPTION("1", "g")
-                                                  SUBSCRIPTION("1", "f") END("11")),
-        ERR_OK);
+    assert_int_equal(transfer_rig_import(
+                         &rig,
+                         HEADER RETAINED("b") SESSION("20", "z") RETAINED("a")
+                             SESSION("\"9007199254740993\"", "y") SUBSCRIPTION("20", "f")
+                                 MESSAGE("4", "t") PUSH("20", "9", "4", "false") MESSAGE("20", "u")
+                                     PUSH("\"9007199254740993\"", "8", "20", "false")
+                                         SUBSCRIPTION("\"9007199254740993\"", "g")
+                                             SUBSCRIPTION("\"9007199254740993\"", "f") END("11")),
+                     ERR_OK);
     assert_string_equal(
         transfer_rig_export(&rig),
-        HEADER SESSION("1", "y") SESSION("2", "z") SUBSCRIPTION("1", "f") SUBSCRIPTION("1", "g")
-            SUBSCRIPTION("2", "f") MESSAGE("3", "t") PUSH("1", "8", "3", "false") MESSAGE("4", "t")
-                PUSH("2", "9", "4", "false") RETAINED("a") RETAINED("b") END("11"));
+        HEADER SESSION("1", "z") SESSION("2", "y") SUBSCRIPTION("1", "f") SUBSCRIPTION("2", "f")
+            SUBSCRIPTION("2", "g") MESSAGE("3", "t") PUSH("1", "9", "3", "false") MESSAGE("4", "u")
+                PUSH("2", "8", "4", "false") RETAINED("a") RETAINED("b") END("11"));
     transfer_rig_end(&rig);
 }
 
-static void ids_go_on_behind_those_of_the_file_and_of_the_store(void **state)
+/* Drops session 1, and says that ids below `next_id` are taken. */
+static void drop_session(uint64_t next_id)
+{
+    const struct operation drop = {.type = OPERATION_SESSION_DROP, .session = 1};
+    struct storage_stats stats = {0};
+    struct array_batch batch;
+    struct engine *engine = NULL;
+    array_batch_init(&batch, &drop, 1);
+    batch.batch.next_id = next_id;
+    assert_int_equal(fake_engine.open(&transfer_no_config, &stats, &engine), ERR_OK);
+    assert_int_equal(fake_engine.apply(engine, &batch.batch), ERR_OK);
+    fake_engine.close(engine);
+}
+
+/* Other nodes may have them, in a database that is shared. */
+static void ids_that_are_taken_in_the_store_are_not_used(void **state)
 {
     (void)state;
     struct transfer_rig rig = transfer_rig_create();
-    uint64_t before = clock_wall_ms();
+    assert_int_equal(transfer_rig_import(&rig, HEADER SESSION("1", "a") END("1")), ERR_OK);
+    assert_int_equal(fake_store_next_id(rig.store), 2);
+    drop_session(1000);
     assert_int_equal(transfer_rig_import(&rig, transfer_everything), ERR_OK);
-    assert_int_equal(fake_store_next_id(rig.store), 9007199254740993);
-    assert_true(fake_store_now_ms(rig.store) >= before);
+    assert_int_equal(fake_store_next_id(rig.store), 1004);
+    assert_non_null(strstr(fake_store_contents(rig.store), "session=1000"));
+    assert_non_null(strstr(fake_store_contents(rig.store), "message=1003"));
+    assert_null(strstr(fake_store_contents(rig.store), "message=3"));
+    assert_string_equal(transfer_rig_export(&rig), transfer_everything);
     transfer_rig_end(&rig);
 }
 
@@ -75,6 +97,11 @@ static void a_store_that_has_seen_the_future_stays_there(void **state)
 {
     (void)state;
     struct transfer_rig rig = transfer_rig_create();
+    uint64_t before = clock_wall_ms();
+    assert_int_equal(transfer_rig_import(&rig, transfer_everything), ERR_OK);
+    assert_true(fake_store_now_ms(rig.store) >= before);
+    transfer_rig_end(&rig);
+    rig = transfer_rig_create();
     uint64_t future = clock_wall_ms() + 1000000;
     fake_store_set_last_seen(rig.store, future);
     assert_int_equal(transfer_rig_import(&rig, transfer_everything), ERR_OK);
@@ -99,21 +126,20 @@ static void a_file_that_was_edited_by_hand_is_read(void **state)
     transfer_rig_end(&rig);
 }
 
-/* Adds a session with `count` messages in its queue; each also goes to session 1. */
-static void add_queue(struct text *file, unsigned session, unsigned count)
+/* Adds `count` messages in the queue of a session. */
+static void add_queue(struct text *file, unsigned session, unsigned first_id, unsigned count)
 {
-    for (unsigned i = 1; i <= count; i++) {
-        unsigned id = session * 100000 + i;
+    for (unsigned i = 0; i < count; i++) {
         text_printf(file,
                     "{\"op\":\"message_put\",\"message\":%u,\"topic\":\"t/%u\",\"properties\":\"\","
                     "\"payload\":\"\",\"qos\":1,\"retain\":false,\"expires_at_ms\":null,"
                     "\"publisher\":0}\n",
-                    id, i);
+                    first_id + i, i);
         text_printf(file,
                     "{\"op\":\"queue_push\",\"session\":%u,\"position\":%u,\"message\":%u,"
                     "\"qos\":1,\"retain\":false,\"shared\":false,\"released\":false,"
                     "\"subscription_ids\":[]}\n",
-                    session, i, id);
+                    session, i + 1, first_id + i);
     }
 }
 
@@ -124,8 +150,8 @@ static void a_message_and_what_refers_to_it_come_in_one_batch(void **state)
     struct transfer_rig rig = transfer_rig_create();
     struct text file = {0};
     text_add(&file, HEADER SESSION("1", "a") SESSION("2", "b"));
-    add_queue(&file, 1, 777);
-    add_queue(&file, 2, 700);
+    add_queue(&file, 1, 3, 777);
+    add_queue(&file, 2, 780, 700);
     text_add(&file, END("2956"));
     assert_int_equal(transfer_rig_import(&rig, file.data), ERR_OK);
     assert_true(fake_store_calls(rig.store, FAKE_APPLY) >= 3);
@@ -191,6 +217,78 @@ static void an_export_of_a_store_that_cannot_be_read_fails(void **state)
                         "can't read the fake store: stored data is damaged: page 7");
     fclose(out);
     transfer_rig_end(&rig);
+}
+
+/* An engine that gives exactly these operations. */
+static const struct operation *canned;
+static size_t canned_count;
+static const struct engine_type canned_engine;
+
+static enum err canned_open(const struct storage_config *config, struct storage_stats *stats,
+                            struct engine **out)
+{
+    static struct engine engine;
+    (void)config;
+    (void)stats;
+    engine = (struct engine){.type = &canned_engine};
+    *out = &engine;
+    return ERR_OK;
+}
+
+static enum err canned_load(struct engine *engine, const struct operation_sink *sink,
+                            struct engine_loaded *loaded)
+{
+    enum err err = ERR_OK;
+    (void)engine;
+    *loaded = (struct engine_loaded){.next_id = 1};
+    for (size_t i = 0; i < canned_count && err == ERR_OK; i++) {
+        err = sink->take(sink->context, &canned[i]);
+    }
+    return err;
+}
+
+static void canned_close(struct engine *engine)
+{
+    (void)engine;
+}
+
+static const struct engine_type canned_engine = {
+    .name = "canned", .open = canned_open, .load = canned_load, .close = canned_close};
+
+/* Exports these operations, and checks how it ends, and with how many lines. */
+static void assert_export(const struct operation *operations, size_t count, enum err expected,
+                          const char *words, uint64_t written)
+{
+    struct transfer_counts counts = {0};
+    struct text error = {0};
+    FILE *out = fopen("/dev/null", "w");
+    canned = operations;
+    canned_count = count;
+    enum err err = transfer__export(&canned_engine, &transfer_no_config, out, &counts, &error);
+    fclose(out);
+    assert_string_equal(error.data == NULL ? "" : error.data, words);
+    assert_int_equal(err, expected);
+    assert_int_equal(counts.operations, written);
+    text_fini(&error);
+}
+
+static void what_an_engine_must_not_give_ends_an_export(void **state)
+{
+    (void)state;
+    const struct operation message = {
+        .type = OPERATION_MESSAGE_PUT, .message = 5, .topic = slice_text("t")};
+    const struct operation session = {
+        .type = OPERATION_SESSION_PUT, .session = 7, .client_id = slice_text("a")};
+    const struct operation push = {
+        .type = OPERATION_QUEUE_PUSH, .session = 7, .position = 1, .message = 5};
+    const struct operation drop = {.type = OPERATION_SESSION_DROP, .session = 7};
+    const struct operation all[] = {message, session, push};
+    assert_export(all, 3, ERR_OK, "", 3);
+    assert_export(all, 2, ERR_OK, "", 1); /* nothing refers to the message */
+    assert_export(&all[1], 2, ERR_DAMAGED,
+                  "session 7 refers to message 5, which the store did not give", 0);
+    assert_export(&push, 1, ERR_DAMAGED, "the store did not give session 7", 0);
+    assert_export(&drop, 1, ERR_DAMAGED, "the store gave a session_drop", 0);
 }
 
 static void an_export_that_cannot_be_written_fails(void **state)
@@ -344,7 +442,7 @@ int main(void)
         cmocka_unit_test(what_was_imported_is_exported_byte_for_byte),
         cmocka_unit_test(an_empty_store_is_a_header_and_an_end),
         cmocka_unit_test(an_export_has_one_order),
-        cmocka_unit_test(ids_go_on_behind_those_of_the_file_and_of_the_store),
+        cmocka_unit_test(ids_that_are_taken_in_the_store_are_not_used),
         cmocka_unit_test(a_store_that_has_seen_the_future_stays_there),
         cmocka_unit_test(a_file_that_was_edited_by_hand_is_read),
         cmocka_unit_test(a_message_and_what_refers_to_it_come_in_one_batch),
@@ -352,6 +450,7 @@ int main(void)
         cmocka_unit_test(an_engine_out_of_reach_is_asked_again),
         cmocka_unit_test(an_engine_that_fails_is_told_with_its_own_words),
         cmocka_unit_test(an_export_of_a_store_that_cannot_be_read_fails),
+        cmocka_unit_test(what_an_engine_must_not_give_ends_an_export),
         cmocka_unit_test(an_export_that_cannot_be_written_fails),
         cmocka_unit_test(without_a_store_there_is_nothing_to_export_or_import),
         cmocka_unit_test(a_tampered_file_is_refused_or_means_what_it_says),

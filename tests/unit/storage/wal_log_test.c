@@ -184,7 +184,8 @@ static void dropped_segments_are_used_again_and_their_past_stays_dead(void **sta
         rig.config.first = wal_log_seal(rig.log);
         rig_fill(&rig, batch, batch, 20);
         assert_int_equal(wal_log_drop(rig.log, rig.config.first, NULL, 0), ERR_OK);
-        assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/spare."), 2);
+        size_t spares = faulty_files_count(&rig.faulty, RIG_DIR "/spare.");
+        assert_in_range(spares, 2, 3); /* once there are enough they go round */
         assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/log."), 1);
         assert_int_equal(stat_get(&rig.stats, STAT_DISK_BYTES), faulty_files_bytes(&rig.faulty));
         rig_close(&rig);
@@ -194,6 +195,22 @@ static void dropped_segments_are_used_again_and_their_past_stays_dead(void **sta
         assert_int_equal(stat_get(&rig.stats, STAT_DISK_BYTES), faulty_files_bytes(&rig.faulty));
         batch++;
     }
+    rig_fini(&rig);
+}
+
+static void not_all_files_are_kept_for_later(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    rig_fill(&rig, 1, 200, 200);
+    assert_true(faulty_files_count(&rig.faulty, RIG_DIR "/log.") > 15);
+    assert_int_equal(wal_log_drop(rig.log, wal_log_seal(rig.log), NULL, 0), ERR_OK);
+    assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/log."), 0);
+    assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/spare."), 6);
+    assert_int_equal(stat_get(&rig.stats, STAT_DISK_BYTES), 6 * SMALL_SEGMENT);
+    assert_int_equal(stat_get(&rig.stats, STAT_LOG_BYTES), 0);
     rig_fini(&rig);
 }
 
@@ -318,7 +335,7 @@ static void segments_can_be_had_faster_than_the_thread_makes_them(void **state)
     }
     rig_fill(&rig, batch, batch + 9, 10000);
     rig_close(&rig);
-    assert_true(faulty_files_count(&rig.faulty, RIG_DIR "/spare.") <= 2);
+    assert_true(faulty_files_count(&rig.faulty, RIG_DIR "/spare.") <= 6);
     assert_int_equal(rig_open(&rig), ERR_OK);
     assert_found(&rig, batch, batch + 9);
     rig_fini(&rig);
@@ -353,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_is_too_large_for_any_segment_is_refused),
         cmocka_unit_test(a_sealed_segment_never_changes),
         cmocka_unit_test(dropped_segments_are_used_again_and_their_past_stays_dead),
+        cmocka_unit_test(not_all_files_are_kept_for_later),
         cmocka_unit_test(a_segment_made_of_a_spare_file_is_written_once),
         cmocka_unit_test(leftovers_below_the_first_segment_are_dropped_but_for_kept_ones),
         cmocka_unit_test(a_scan_reads_sealed_segments_while_others_are_written),

@@ -1,0 +1,22 @@
+/*
+ * wal_tool: `pulse wal inspect | verify | repair DIR`, for operators.
+ *
+ * inspect and verify change nothing and can be used on a copy, or beside a broker that runs: then
+ * what they see may change under them, and a check that fails is made again. repair takes the lock.
+ *
+ * Thread    main.
+ */
+#ifndef PULSE_STORAGE_WAL_TOOL_H
+#define PULSE_STORAGE_WAL_TOOL_H
+
+enum wal_tool_exit {
+    WAL_TOOL_FINE = 0,
+    WAL_TOOL_DAMAGE = 1, /* damage was found (repair: and set aside), or it can't be read at all */
+    WAL_TOOL_USAGE = 2
+};
+
+/* argv[0] is what it is called in messages, such as "pulse wal"; argv[1] what to do. Writes to
+ * stdout and stderr. Returns the exit code. */
+int wal_tool_main(int argc, char **argv);
+
+#endif
