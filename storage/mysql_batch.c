@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-/* After so many conflicts the caller gets to know. */
+/* After so many conflicts, or so long, the caller gets to know. */
 #define TRIES 6u
 #define PAUSE_MS 4u
 
@@ -393,9 +393,11 @@ enum err mysql_batch_apply(struct mysql_batch *batch, struct mysql_connection *c
     if (err != ERR_OK) {
         return err;
     }
+    uint64_t until_ms = clock_mono_ms() + connection->settings->config->mysql_timeout_ms;
     for (unsigned tries = 0;; tries++) {
         err = send_all(batch, connection, frame);
-        if (err == ERR_OK || !connection->conflict || tries + 1 == TRIES) {
+        if (err == ERR_OK || !connection->conflict || tries + 1 == TRIES ||
+            clock_mono_ms() >= until_ms) {
             return err;
         }
         pause_before_try(tries);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 
 /* Methods of logging in: none that sends the password in clear text because a server asks for it.
@@ -16,7 +15,7 @@
 
 /*
  * A server gives up a connection that is silent for so long, and with it the locks that it holds:
- * the life sign of mysql_tend.c comes more often. It bounds how long a host that vanished keeps its
+ * the engine's life sign comes more often. It bounds how long a host that vanished keeps its
  * successor out.
  */
 #define IDLE_S "60"
@@ -172,6 +171,13 @@ static bool set_tls(MYSQL *client, const struct storage_config *config)
             mysql_optionsv(client, MYSQL_OPT_SSL_KEY, config->mysql_tls_key) == 0);
 }
 
+/* The library takes the host `localhost` for a socket of its own choice, unless it is told. */
+static bool set_protocol(MYSQL *client, const struct mysql_url *url)
+{
+    unsigned protocol = url->socket != NULL ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
+    return mysql_optionsv(client, MYSQL_OPT_PROTOCOL, &protocol) == 0;
+}
+
 static bool set_options(MYSQL *client, const struct mysql_settings *settings)
 {
     const my_bool no = 0;
@@ -183,7 +189,7 @@ static bool set_options(MYSQL *client, const struct mysql_settings *settings)
            mysql_optionsv(client, MYSQL_SET_CHARSET_NAME, "utf8mb4") == 0 &&
            mysql_optionsv(client, MARIADB_OPT_RESTRICTED_AUTH, LOGIN_METHODS) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "pulse") == 0 &&
-           set_tls(client, settings->config);
+           set_protocol(client, &settings->url) && set_tls(client, settings->config);
 }
 
 /*
@@ -220,24 +226,34 @@ void mysql_connection_init(struct mysql_connection *connection,
     *connection = (struct mysql_connection){.settings = settings};
 }
 
+/* Ends a connection that never was one. */
+static enum err give_up(struct mysql_connection *connection, enum err err, unsigned code,
+                        const char *words)
+{
+    connection->code = code;
+    (void)snprintf(connection->trouble, sizeof connection->trouble, "%u %s", code, words);
+    mysql_connection_close(connection);
+    return err;
+}
+
 static enum err connect_to_server(struct mysql_connection *connection)
 {
     const struct mysql_url *url = &connection->settings->url;
-    if (!set_options(connection->client, connection->settings)) {
-        (void)snprintf(connection->trouble, sizeof connection->trouble,
-                       "the client library doesn't take our options");
-        mysql_connection_close(connection);
-        return ERR_INVALID;
+    MYSQL *client = connection->client;
+    if (!set_options(client, connection->settings)) {
+        return give_up(connection, ERR_INVALID, 0, "the library doesn't take our options");
     }
-    if (mysql_real_connect(connection->client, url->host, url->user,
-                           url->password != NULL ? url->password : "", url->database, url->port,
-                           url->socket, CLIENT_MULTI_STATEMENTS) == NULL) {
-        enum err err = err_of(fate_of(mysql_errno(connection->client)));
-        connection->code = mysql_errno(connection->client);
-        (void)snprintf(connection->trouble, sizeof connection->trouble, "%u %s", connection->code,
-                       mysql_error(connection->client));
-        mysql_connection_close(connection);
-        return err == ERR_IO ? ERR_UNAVAILABLE : err;
+    if (mysql_real_connect(client, url->host, url->user, url->password != NULL ? url->password : "",
+                           url->database, url->port, url->socket,
+                           CLIENT_MULTI_STATEMENTS) == NULL) {
+        enum err err = err_of(fate_of(mysql_errno(client)));
+        return give_up(connection, err == ERR_IO ? ERR_UNAVAILABLE : err, mysql_errno(client),
+                       mysql_error(client));
+    }
+    /* Told to encrypt, the library still takes a server that doesn't offer it. */
+    if (connection->settings->config->mysql_tls != MYSQL_TLS_OFF &&
+        mysql_get_ssl_cipher(client) == NULL) {
+        return give_up(connection, ERR_INVALID, 0, "TLS is required, the server does not offer it");
     }
     return ERR_OK;
 }
@@ -261,10 +277,6 @@ enum err mysql_connection_open(struct mysql_connection *connection)
         mysql_connection_close(connection);
         return err;
     }
-    if (connection->opened_before) {
-        stat_add(connection->settings->stats, STAT_RECONNECTS, 1);
-    }
-    connection->opened_before = true;
     return ERR_OK;
 }
 
@@ -288,7 +300,6 @@ static enum err send_text(struct mysql_connection *connection, const char *sql, 
     if (connection->client == NULL) {
         return not_connected(connection);
     }
-    connection->used_ms = clock_mono_ms();
     stat_add(connection->settings->stats, STAT_BYTES_WRITTEN, (int64_t)len);
     return mysql_real_query(connection->client, sql, len) == 0 ? ERR_OK : failed(connection);
 }

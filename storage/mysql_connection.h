@@ -7,7 +7,7 @@
  * name looked up again.
  *
  * Owns      the library's handle. The settings are borrowed.
- * Thread    one at a time.
+ * Thread    one at a time; Connector/C keeps nothing per thread.
  * Errors    ERR_UNAVAILABLE: not reachable, lost, too slow, read-only, or a conflict that may be
  *           tried again (`conflict`). ERR_FULL: no room on the server's disk. ERR_INVALID: the
  *           server knows us and refuses. ERR_IO: anything else it says. `trouble` has its words.
@@ -42,11 +42,9 @@ struct mysql_connection {
     const struct mysql_settings *settings;
     struct st_mysql *client;   /* NULL: not connected */
     uint64_t packet_bytes_max; /* max_allowed_packet of the server */
-    uint64_t used_ms;          /* monotonic: when it was last used */
     uint64_t changed;          /* rows that the last statement of mysql_connection_run changed */
     unsigned code;             /* of the last error; the server's or the library's number */
     bool conflict;             /* the last error was a deadlock or a lock that took too long */
-    bool opened_before;
     char trouble[160];
 };
 

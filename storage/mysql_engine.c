@@ -25,8 +25,8 @@
 /* How often the row of this process says when it was last seen. */
 #define LAST_SEEN_MS 1000u
 
-/* A silent connection gives a sign of life, long before the server gives it up. */
-#define LIFE_SIGN_MS 15000u
+/* Between two attempts of an idle node to find its server again. */
+#define FIND_AGAIN_MS 5000u
 
 struct mysql_engine {
     struct engine engine;
@@ -37,6 +37,9 @@ struct mysql_engine {
     struct mysql_batch batch;
     struct mysql_tend tend;
     uint64_t seen_ms; /* the latest batch.now_ms */
+    uint64_t find_ms; /* monotonic: when an idle node may look for its server again */
+    bool used;        /* `commit` has worked since the last life sign */
+    bool failing;     /* the last batch failed: it comes again, and looks for the server itself */
 };
 
 static struct mysql_engine *own(struct engine *engine)
@@ -171,8 +174,10 @@ static enum err reconnect(struct mysql_engine *own)
     }
     if (err != ERR_OK) {
         mysql_connection_close(&own->commit);
+        return err;
     }
-    return err;
+    stat_add(own->settings.stats, STAT_RECONNECTS, 1);
+    return ERR_OK;
 }
 
 static enum err commit(struct mysql_engine *own, struct batch *batch)
@@ -202,7 +207,9 @@ static enum err apply(struct engine *engine, struct batch *batch)
 {
     struct mysql_engine *this = own(engine);
     enum err err = commit(this, batch);
+    this->failing = err != ERR_OK;
     if (err == ERR_OK) {
+        this->used = true;
         this->owner.next_id =
             batch->next_id > this->owner.next_id ? batch->next_id : this->owner.next_id;
         this->seen_ms = batch->now_ms > this->seen_ms ? batch->now_ms : this->seen_ms;
@@ -225,26 +232,29 @@ static enum err sync_engine(struct engine *engine)
 
 /* ---- background ------------------------------------------------------------------------------ */
 
-/* Keeps the connection, and with it the lock; finds out early that it is lost. */
-static void give_life_sign(struct mysql_engine *own)
+/* Of an idle node: keeps the connection, and with it the lock, and finds out early that it is lost.
+ * False: it is. */
+static bool give_life_sign(struct mysql_engine *own)
 {
-    if (own->commit.client != NULL && clock_mono_ms() < own->commit.used_ms + LIFE_SIGN_MS) {
-        return;
+    if (own->commit.client != NULL && own->used) {
+        own->used = false;
+        return true;
     }
     if (own->commit.client != NULL && mysql_connection_run(&own->commit, "DO 1") == ERR_OK) {
-        return;
+        return true;
     }
-    if (reconnect(own) != ERR_OK) {
-        log_debug(LOG_STORAGE, "the database is not reachable",
-                  log_slice("reason", slice_text(own->commit.trouble)));
+    if (own->failing || clock_mono_ms() < own->find_ms) {
+        return false;
     }
+    own->find_ms = clock_mono_ms() + FIND_AGAIN_MS;
+    return reconnect(own) == ERR_OK;
 }
 
 static bool tend(struct engine *engine, uint64_t now_ms)
 {
     struct mysql_engine *this = own(engine);
-    give_life_sign(this);
-    return mysql_tend_portion(&this->tend, &this->other, this->settings.config->owner,
+    return give_life_sign(this) &&
+           mysql_tend_portion(&this->tend, &this->other, this->settings.config->owner,
                               this->owner.range, now_ms);
 }
 

@@ -6,6 +6,10 @@
  * enough to be in the caches. */
 #define PACKET_BYTES (512u * 1024)
 
+/* The largest row: what is larger goes in parts. Some servers refuse a value that is more than a
+ * tenth of their redo log. */
+#define ROW_BYTES_MAX (4u * 1024 * 1024)
+
 /* What a server and the head and tail of a statement may take of max_allowed_packet. */
 #define SLACK_BYTES 4096u
 
@@ -34,7 +38,8 @@ static size_t packet_max(const struct mysql_connection *connection)
 
 size_t mysql_packet_row_max(const struct mysql_connection *connection)
 {
-    return packet_max(connection) - SLACK_BYTES / 2;
+    size_t bytes = packet_max(connection) - SLACK_BYTES / 2;
+    return bytes < ROW_BYTES_MAX ? bytes : ROW_BYTES_MAX;
 }
 
 static void end_statement(struct mysql_packet *packet)

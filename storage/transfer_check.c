@@ -210,7 +210,7 @@ static bool properties_good(const uint8_t *data, size_t len)
 {
     struct mqtt_props props;
     struct slice in = slice_of(data, len);
-    return mqtt_props_read(&in, IN_PUBLISH, &props) == MQTT_REASON_SUCCESS && in.len == 0 &&
+    return mqtt_props_read(&in, IN_PUBLISH, &props) == MQTT_REASON_SUCCESS &&
            mqtt_props_forwarded_len(&props) == props.raw.len;
 }
 

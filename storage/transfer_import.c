@@ -184,19 +184,21 @@ static void clear_batch(struct filler *filler)
     filler->bytes = 0;
 }
 
-static enum err apply_batch(struct filler *filler)
+static enum err apply_once(struct filler *filler)
 {
     struct array_batch batch;
     array_batch_init(&batch, filler->operations, filler->count);
     batch.batch.now_ms = filler->now_ms;
     batch.batch.next_id = filler->base + transfer_check_numbered(filler->check) + 1;
-    enum err err = ERR_UNAVAILABLE;
-    for (unsigned i = 0; i < TRIES && err == ERR_UNAVAILABLE; i++) {
-        if (i > 0) {
-            wait_a_little();
-            batch.batch.rewind(&batch.batch);
-        }
-        err = filler->engine->type->apply(filler->engine, &batch.batch);
+    return filler->engine->type->apply(filler->engine, &batch.batch);
+}
+
+static enum err apply_batch(struct filler *filler)
+{
+    enum err err = apply_once(filler);
+    for (unsigned i = 1; i < TRIES && err == ERR_UNAVAILABLE; i++) {
+        wait_a_little();
+        err = apply_once(filler);
     }
     clear_batch(filler);
     return err;

@@ -250,7 +250,6 @@ static enum err sync_current(struct wal_log *log)
         return wal_log__trouble(log, "sync", current->header.number);
     }
     current->synced = true;
-    stat_add(log->stats, STAT_SYNCS, 1);
     wal_log__forget_tail(log);
     return ERR_OK;
 }

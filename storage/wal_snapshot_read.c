@@ -96,11 +96,14 @@ static void pass(struct reading *reading, size_t len)
 static enum err begin_damage(struct reading *reading)
 {
     reading->damaged = true;
+    if (reading->reader->damage == NULL) {
+        return ERR_DAMAGED;
+    }
     if (!reading->in_damage) {
         reading->in_damage = true;
         reading->damage_at = reading->at;
     }
-    return reading->reader->damage != NULL ? ERR_OK : ERR_DAMAGED;
+    return ERR_OK;
 }
 
 static void end_damage(struct reading *reading)

@@ -44,10 +44,9 @@ static void print_file(uint64_t segment)
 
 static void print_damages(const struct wal_check *check)
 {
-    if (!check->empty && !check->manifest_found) {
-        (void)printf("damage: the manifest is missing\n");
-    } else if (!check->empty && !check->manifest_sound) {
-        (void)printf("damage: the manifest is damaged\n");
+    if (check->err == ERR_OK && !check->empty && !check->manifest_sound) {
+        (void)printf("damage: the manifest is %s\n",
+                     check->manifest_found ? "damaged" : "missing");
     }
     for (uint64_t i = 0; i < check->damage_count && i < WAL_CHECK_DAMAGES; i++) {
         const struct wal_damage *damage = &check->damages[i];

@@ -85,7 +85,7 @@ bool cast_is_done(const struct cast *cast)
     return true;
 }
 
-void cast_report_undone(const struct cast *cast)
+void cast_report_undone(struct cast *cast)
 {
     const struct options *options = cast->world->options;
     struct record *record = &cast->world->record;
@@ -103,7 +103,7 @@ void cast_report_undone(const struct cast *cast)
         }
     }
     for (unsigned i = 0; i < options->sessions; i++) {
-        const struct subscriber *subscriber = &cast->subscribers[i];
+        struct subscriber *subscriber = &cast->subscribers[i];
         if (!subscriber_is_done(subscriber)) {
             violation_report(record, VIOLATION_STUCK, 0, subscriber->client.actor,
                              "client state %d, %u answers due, %u packet ids remembered, last "
@@ -111,6 +111,7 @@ void cast_report_undone(const struct cast *cast)
                              (int)subscriber->client.state, subscriber->answer_count,
                              subscriber->remembered_count, subscriber->last_packet_ms,
                              subscriber->confirmed_ms);
+            subscriber_forget(subscriber);
         }
     }
 }

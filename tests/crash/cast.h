@@ -33,7 +33,7 @@ void cast_fini(struct cast *cast);
 /* Whether nothing is under way any more, and everybody has what is owed. */
 bool cast_is_done(const struct cast *cast);
 
-/* Reports who is not done, as violations. */
-void cast_report_undone(const struct cast *cast);
+/* Reports who is not done, as violations; they give up what they wait for. */
+void cast_report_undone(struct cast *cast);
 
 #endif

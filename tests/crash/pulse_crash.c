@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "tests/crash/broker.h"
 #include "tests/crash/cast.h"
@@ -25,7 +26,8 @@ enum {
     ROUND_MIN_MS = 4000,
     ROUND_MAX_MS = 40000,
     ROUND_MESSAGES_MAX = 100000,
-    PATIENCE_MS = 20000 /* without any progress, when all is to be drained */
+    PATIENCE_MS = 12000, /* without any progress, when all is to be drained */
+    DRAIN_MAX_MS = 180000
 };
 
 struct run {
@@ -100,7 +102,7 @@ static void make_trouble(struct run *run)
 static bool turn_until(struct run *run, bool (*is_done)(const struct run *run))
 {
     uint64_t events = 0;
-    uint32_t moved_ms = now_ms_of(run);
+    uint32_t begun_ms = now_ms_of(run), moved_ms = begun_ms;
     while (!run->broken && !is_done(run)) {
         turn(run);
         killer_spare(&run->killer);
@@ -108,7 +110,7 @@ static bool turn_until(struct run *run, bool (*is_done)(const struct run *run))
             events = run->world.record.history.count;
             moved_ms = now_ms_of(run);
         }
-        if (now_ms_of(run) > moved_ms + PATIENCE_MS) {
+        if (now_ms_of(run) > moved_ms + PATIENCE_MS || now_ms_of(run) > begun_ms + DRAIN_MAX_MS) {
             return false;
         }
     }
@@ -230,7 +232,7 @@ static void fini(struct run *run)
 int main(int argc, char **argv)
 {
     static struct run run;
-    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever ends the run script ends all of it */
     setvbuf(stdout, NULL, _IOLBF, 0);
     init(&run, argc, argv);
     while (!is_over(&run)) {

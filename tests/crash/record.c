@@ -220,15 +220,27 @@ void record_will_withdrawn(struct record *record, uint64_t id)
     record_note(record, EVENT_WILL_WITHDRAWN, message->actor, id, 0);
 }
 
+static void excuse(struct record *record, struct message *message, unsigned session)
+{
+    uint64_t bit = 1ULL << session;
+    if ((message->owed & ~message->got & bit) != 0) {
+        record->outstanding--;
+    }
+    message->owed &= ~bit;
+}
+
+void record_excuse(struct record *record, unsigned session, uint64_t id)
+{
+    struct message *message = record_message(record, id);
+    if (message != NULL) {
+        excuse(record, message, session);
+    }
+}
+
 void record_session_ended(struct record *record, unsigned session)
 {
     for (size_t i = 0; i < record->message_count; i++) {
-        struct message *message = &record->messages[i];
-        uint64_t bit = 1ULL << session;
-        if ((message->owed & ~message->got & bit) != 0) {
-            record->outstanding--;
-        }
-        message->owed &= ~bit;
+        excuse(record, &record->messages[i], session);
     }
 }
 

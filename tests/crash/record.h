@@ -146,6 +146,9 @@ void record_will_withdrawn(struct record *record, uint64_t id);
 /* The session and all that it should get ended as it should. */
 void record_session_ended(struct record *record, unsigned session);
 
+/* What follows from a violation that was told already: the session need not get message `id`. */
+void record_excuse(struct record *record, unsigned session, uint64_t id);
+
 /* All is drained: what is owed is lost. Forgets all messages. */
 void record_settle(struct record *record);
 

@@ -147,6 +147,7 @@ static void take_remembered(struct subscriber *subscriber, const struct packet *
                          subscriber->client.actor,
                          "packet id %u has message %" PRIu64 ", now message %" PRIu64,
                          packet->packet_id, known, id);
+        record_excuse(record_of(subscriber), subscriber->session, id);
     } else {
         client_note(&subscriber->client, EVENT_REMEMBERED, id, packet->packet_id);
     }
@@ -260,6 +261,12 @@ static void subscriber_prepare(struct client *client, struct wire_connect *conne
     connect->receive_maximum = (uint16_t)subscriber->window;
 }
 
+void subscriber_forget(struct subscriber *subscriber)
+{
+    memset(subscriber->remembered, 0, PACKET_IDS * sizeof(*subscriber->remembered));
+    subscriber->remembered_count = 0;
+}
+
 /* All that belonged to the session is gone. */
 static void begin_anew(struct subscriber *subscriber)
 {
@@ -269,8 +276,7 @@ static void begin_anew(struct subscriber *subscriber)
         subscriber->asked_ids[i] = 0;
     }
     record_session_ended(record_of(subscriber), subscriber->session);
-    memset(subscriber->remembered, 0, PACKET_IDS * sizeof(*subscriber->remembered));
-    subscriber->remembered_count = 0;
+    subscriber_forget(subscriber);
     subscriber->is_known = false;
 }
 

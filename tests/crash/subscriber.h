@@ -76,4 +76,7 @@ void subscriber_fini(struct subscriber *subscriber);
 /* Connected, and nothing is under way in any direction. */
 bool subscriber_is_done(const struct subscriber *subscriber);
 
+/* Gives up the handshakes that the broker doesn't finish. */
+void subscriber_forget(struct subscriber *subscriber);
+
 #endif

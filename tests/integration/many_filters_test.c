@@ -125,7 +125,7 @@ static void one_shared_filter_many_times_in_a_packet_is_one_member(void **state)
 static void check_replay_outlives(uint8_t second)
 {
     struct client *pub = CONNECT();
-    publish_retained(pub, "outlive/t", "kept", 0);
+    publish_retained(pub, "outlive/t", "kept", 1); /* done with before the next SUBSCRIBE */
     struct client *c = CONNECT();
     SUBSCRIBE(c, .id = 1, .filters = FILTERS({"outlive/t", 0}, {"outlive/t", second}));
     EXPECT_SUBACK(c, 1, 0x00, 0x00);

@@ -69,9 +69,30 @@ static int compare_keys(const struct operation *a, const struct operation *b)
     case OPERATION_INBOUND_QOS2_PUT:
         return a->session != b->session ? compare_numbers(a->session, b->session)
                                         : compare_numbers(a->packet_id, b->packet_id);
-    default: /* sessions and wills */
+    case OPERATION_SESSION_PUT:
+    case OPERATION_WILL_PUT:
         return compare_numbers(a->session, b->session);
+    case OPERATION_SESSION_DROP:
+    case OPERATION_SUBSCRIPTION_DROP:
+    case OPERATION_WILL_DROP:
+    case OPERATION_MESSAGE_DROP:
+    case OPERATION_QUEUE_RELEASE:
+    case OPERATION_QUEUE_POP:
+    case OPERATION_INBOUND_QOS2_DROP:
+    case OPERATION_RETAINED_DROP:
+    case OPERATION_TYPES:
+        break;
     }
+    ASSERT(model_is_row(a->type));
+    return 0;
+}
+
+bool model_is_row(enum operation_type type)
+{
+    return type == OPERATION_SESSION_PUT || type == OPERATION_SUBSCRIPTION_PUT ||
+           type == OPERATION_WILL_PUT || type == OPERATION_MESSAGE_PUT ||
+           type == OPERATION_QUEUE_PUSH || type == OPERATION_INBOUND_QOS2_PUT ||
+           type == OPERATION_RETAINED_PUT;
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */

@@ -28,6 +28,9 @@ struct model {
 
 void model_fini(struct model *model);
 
+/* An operation that puts a row, such as load gives. */
+bool model_is_row(enum operation_type type);
+
 /* What operation.h says, in the plainest way. */
 void model_apply(struct model *model, const struct operation *operation);
 

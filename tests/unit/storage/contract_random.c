@@ -9,6 +9,7 @@
 #define CLIENTS 12u
 #define TOPICS 6u
 #define ROUNDS 50u
+#define KILLS 40u
 #define BATCHES_MAX 6u
 #define STEPS_MAX 50u   /* in a batch */
 #define BATCH_MAX 2000u /* operations, the drops of messages included */
@@ -247,6 +248,18 @@ static void apply_batch(struct store *store)
     }
 }
 
+/* One piece of work for store_kill_while: what is told has been applied. */
+static void apply_one_batch(struct store *store)
+{
+    apply_batch(store);
+    if (draw(5) == 0) {
+        store_sync(store);
+    }
+    if (draw(5) == 0) {
+        store_tend(store);
+    }
+}
+
 static void apply_batches(struct store *store)
 {
     for (uint64_t batches = draw(BATCHES_MAX); batches > 0; batches--) {
@@ -293,11 +306,51 @@ static void random_batches_survive_kills(void **state)
     model_fini(&walk.state);
 }
 
+static void replay(struct store *store)
+{
+    store->model_only = true;
+    apply_one_batch(store);
+    store->model_only = false;
+}
+
+static bool is_as_expected(struct store *store, char *why)
+{
+    struct model found = {0};
+    store_open_into(store, &found);
+    store_close(store);
+    model_tidy(&store->expected);
+    bool equal = model_equal(&store->expected, &found, why);
+    model_fini(&found);
+    return equal;
+}
+
+/* All that was applied is there; of the batch that was being applied, all or nothing. */
+static void a_kill_in_the_middle_of_a_batch_leaves_it_out_or_whole(void **state)
+{
+    struct store *store = *state;
+    begin_walk(contract_seed());
+    for (unsigned round = 0; round < KILLS; round++) {
+        store->config.policy = (enum storage_policy)draw(3);
+        size_t pieces = draw(12);
+        for (size_t done = store_kill_while(store, apply_one_batch, pieces); done > 0; done--) {
+            replay(store);
+        }
+        char why[WHY_BYTES] = "";
+        if (!is_as_expected(store, why)) {
+            replay(store);
+            if (!is_as_expected(store, why)) {
+                fail_msg("neither with nor without the last batch: %s", why);
+            }
+        }
+    }
+}
+
 int contract_random(void)
 {
     const struct CMUnitTest tests[] = {
         with_store(random_batches_survive_restarts),
         with_store(random_batches_survive_kills),
+        with_store(a_kill_in_the_middle_of_a_batch_leaves_it_out_or_whole),
     };
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }

@@ -135,8 +135,6 @@ struct loading {
     struct store *store;
     struct model *model;
     char complaint[WHY_BYTES]; /* the first promise that was broken */
-    uint64_t session;          /* of the queue entry that came last */
-    uint64_t position;
 };
 
 static void complain(struct loading *loading, const char *words, const struct operation *operation)
@@ -187,21 +185,13 @@ static void check_order(struct loading *loading, const struct operation *operati
 static enum err take(void *context, const struct operation *operation)
 {
     struct loading *loading = context;
-    switch (operation->type) {
-    case OPERATION_SESSION_PUT:
-    case OPERATION_SUBSCRIPTION_PUT:
-    case OPERATION_WILL_PUT:
-    case OPERATION_MESSAGE_PUT:
-    case OPERATION_QUEUE_PUSH:
-    case OPERATION_INBOUND_QOS2_PUT:
-    case OPERATION_RETAINED_PUT:
-        check_order(loading, operation);
-        if (!model_add(loading->model, operation)) {
-            complain(loading, "came twice", operation);
-        }
-        break;
-    default:
+    if (!model_is_row(operation->type)) {
         complain(loading, "is no state", operation);
+        return ERR_OK;
+    }
+    check_order(loading, operation);
+    if (!model_add(loading->model, operation)) {
+        complain(loading, "came twice", operation);
     }
     return ERR_OK;
 }
@@ -336,6 +326,37 @@ void store_kill_after(struct store *store, void (*work)(struct store *store))
     store->model_only = true;
     work(store);
     store->model_only = false;
+}
+
+/* Works on until it is killed, and says so by a byte after each piece of work. */
+static void work_and_tell(struct store *store, int fd)
+{
+    store_open(store);
+    for (;;) {
+        child_work(store);
+        must(write(fd, "w", 1) == 1, "write", "failed");
+    }
+}
+
+size_t store_kill_while(struct store *store, void (*work)(struct store *store), size_t pieces)
+{
+    int ends[2];
+    char byte;
+    size_t done = 0;
+    must(pipe(ends) == 0, "pipe", "failed");
+    child_work = work;
+    pid_t pid = start_child(store, work_and_tell, ends[1]);
+    (void)close(ends[1]);
+    while (done < pieces && read(ends[0], &byte, 1) == 1) {
+        done++;
+    }
+    (void)kill(pid, SIGKILL);
+    wait_killed(pid);
+    while (read(ends[0], &byte, 1) == 1) {
+        done++;
+    }
+    (void)close(ends[0]);
+    return done;
 }
 
 static void open_and_wait(struct store *store, int fd)

@@ -66,6 +66,11 @@ void store_tend(struct store *store);
  * model alone. The store is closed before and afterwards. */
 void store_kill_after(struct store *store, void (*work)(struct store *store));
 
+/* Runs `work` again and again in a process that is killed with -9 when it was done at least
+ * `pieces` times: at any point of the next one. Returns how often it was done. The model is left
+ * alone. */
+size_t store_kill_while(struct store *store, void (*work)(struct store *store), size_t pieces);
+
 /* Tries to open the store in this process; it stays closed. */
 enum err store_try_open(struct store *store);
 

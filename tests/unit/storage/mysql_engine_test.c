@@ -237,28 +237,6 @@ static void each_owner_loads_what_is_its_own(void **state)
     mysql_node_close(&second);
 }
 
-/* What another node took over is its own, and the messages of its queue stay. */
-static void a_session_that_was_taken_over_keeps_its_messages(void **state)
-{
-    (void)state;
-    struct mysql_node second;
-    mysql_node_init(&second, "node-2", url);
-    mysql_node_open(&node);
-    mysql_node_make_session(&node);
-    publish(&node, 1);
-    publish(&node, 2);
-    mysql_node_close(&node);
-    run("UPDATE sessions SET owner='node-2', epoch=epoch+1");
-    mysql_node_open(&node);
-    assert_int_equal(node.counts[OPERATION_SESSION_PUT], 0);
-    mysql_node_tend(&node);
-    mysql_node_close(&node);
-    mysql_node_open(&second);
-    assert_int_equal(second.counts[OPERATION_QUEUE_PUSH], 2);
-    assert_int_equal(second.counts[OPERATION_MESSAGE_PUT], 2);
-    mysql_node_close(&second);
-}
-
 /* ---- ids ------------------------------------------------------------------------------------- */
 
 static void each_opening_takes_ids_of_its_own(void **state)
@@ -402,7 +380,6 @@ int main(void)
         test(the_unix_socket_of_the_url_is_used),
         test(a_second_process_with_the_same_owner_is_refused),
         test(each_owner_loads_what_is_its_own),
-        test(a_session_that_was_taken_over_keeps_its_messages),
         test(each_opening_takes_ids_of_its_own),
         test(ids_that_an_import_brought_are_not_given_again),
         test(a_range_that_is_used_up_is_followed_by_the_next_if_that_is_free),

@@ -158,7 +158,7 @@ static void a_file_that_is_missing_is_said(void **state)
 }
 
 /* Tests of their own server; it has no certificate. */
-static void required_refuses_a_server_without_tls(void **state)
+static void a_server_without_tls_is_refused_unless_tls_is_off(void **state)
 {
     (void)state;
     static const char *const options[] = {"--skip-ssl", NULL};
@@ -166,6 +166,9 @@ static void required_refuses_a_server_without_tls(void **state)
     mariadb_fresh_url(plain, node.url, sizeof node.url);
     node.config.mysql_tls = MYSQL_TLS_REQUIRED;
     assert_refused("TLS");
+    node.config.mysql_tls = MYSQL_TLS_VERIFY;
+    node.config.mysql_tls_ca = paths[CA];
+    assert_refused("SSL");
     node.config.mysql_tls = MYSQL_TLS_OFF;
     assert_opens();
     mariadb_destroy(plain);
@@ -188,7 +191,7 @@ int main(void)
         test(verify_refuses_a_server_with_another_name),
         test(a_certificate_of_ours_is_shown_to_a_server_that_asks),
         test(a_file_that_is_missing_is_said),
-        test(required_refuses_a_server_without_tls),
+        test(a_server_without_tls_is_refused_unless_tls_is_off),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

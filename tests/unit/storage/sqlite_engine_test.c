@@ -196,39 +196,230 @@ static void a_damaged_page_is_found_when_opening(void **state)
     assert_refused_and_untouched(store, ERR_DAMAGED);
 }
 
+static enum err ignore(void *context, const struct operation *operation)
+{
+    (void)context;
+    (void)operation;
+    return ERR_OK;
+}
+
+static enum err try_load(struct store *store)
+{
+    struct engine *engine = NULL;
+    struct engine_loaded loaded;
+    assert_int_equal(store->type->open(&store->config, &store->stats, &engine), ERR_OK);
+    enum err err = store->type->load(engine, &(struct operation_sink){NULL, ignore}, &loaded);
+    store->type->close(engine);
+    return err;
+}
+
 /* An operator changed something by hand. */
 static void a_row_that_cant_be_is_damage(void **state)
 {
-    static const char *const changes[] = {
-        "UPDATE queue SET qos = 3",
-        "UPDATE queue SET subscription_ids = '7,x'",
-        "UPDATE queue SET subscription_ids = '4294967296'",
-        "UPDATE queue SET retain = 2",
-        "UPDATE messages SET topic = ''",
-        "UPDATE sessions SET expiry_s = -1",
-        "INSERT INTO inbound_qos2 VALUES (1, 65536)",
+    static const char *const changes[][2] = {
+        {"UPDATE queue SET qos = 3", "UPDATE queue SET qos = 1"},
+        {"UPDATE queue SET retain = 2", "UPDATE queue SET retain = 0"},
+        {"UPDATE queue SET subscription_ids = '7,x'", "UPDATE queue SET subscription_ids = NULL"},
+        {"UPDATE queue SET subscription_ids = '4294967296'",
+         "UPDATE queue SET subscription_ids = NULL"},
+        {"UPDATE messages SET topic = ''", "UPDATE messages SET topic = 't'"},
+        {"UPDATE sessions SET expiry_s = -1", "UPDATE sessions SET expiry_s = 3600"},
+        {"INSERT INTO inbound_qos2 VALUES (1, 65536)", "DELETE FROM inbound_qos2"},
     };
     struct store *store = opened(state);
     fill(store, 1);
     store_close(store);
-    size_t len = 0;
-    uint8_t *bytes = read_file(store, &len);
     for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
-        run(store, changes[i]);
-        struct engine *engine = NULL;
-        struct engine_loaded loaded;
-        unsigned left = 100;
-        (void)left;
-        assert_int_equal(store->type->open(&store->config, &store->stats, &engine), ERR_OK);
-        struct model found = {0};
-        assert_int_equal(store_load_into(store, engine, &found, &loaded), ERR_DAMAGED);
-        model_fini(&found);
-        store->type->close(engine);
-        FILE *file = fopen(store->config.sqlite_path, "w");
-        assert_non_null(file);
-        assert_int_equal(fwrite(bytes, 1, len, file), len);
-        assert_int_equal(fclose(file), 0);
+        run(store, changes[i][0]);
+        assert_int_equal(try_load(store), ERR_DAMAGED);
+        run(store, changes[i][1]);
+        assert_int_equal(try_load(store), ERR_OK);
     }
-    mem_free(bytes);
     store_open(store);
+}
+
+/* ---- others who look on ---------------------------------------------------------------------- */
+
+static void an_operator_reads_the_tables_while_the_broker_runs(void **state)
+{
+    struct store *store = opened(state);
+    struct operation batch[] = {
+        session_put(1, "gateway-7"), subscription_put(1, "a/+"), message_put(5, "a/b", "hello"),
+        queue_push(1, 3, 5),         inbound_put(1, 9),          will_put(1, 5),
+        retained_put("a/b", "kept")};
+    static const uint32_t ids[] = {7, 12};
+    batch[3].subscription_ids = ids;
+    batch[3].subscription_id_count = ARRAY_COUNT(ids);
+    store_apply_all(store, batch);
+    assert_int_equal(number(store,
+                            "SELECT count(*) FROM sessions JOIN queue ON session = sessions.id"
+                            " JOIN messages ON messages.id = message"
+                            " WHERE client_id = 'gateway-7' AND owner = 'node-1'"
+                            " AND topic = 'a/b' AND payload = CAST('hello' AS BLOB)"
+                            " AND expires_at_ms IS NULL AND subscription_ids = '7,12'"),
+                     1);
+    assert_int_equal(number(store, "SELECT count(*) FROM subscriptions JOIN inbound_qos2"
+                                   " USING (session) JOIN wills USING (session)"
+                                   " WHERE filter = 'a/+' AND packet_id = 9 AND delay_s = 5"),
+                     1);
+    assert_int_equal(number(store, "SELECT count(*) FROM retained_messages WHERE topic = 'a/b'"),
+                     1);
+    store_apply_all(store, batch); /* and the broker goes on */
+    store_reopen(store);
+}
+
+static void an_operator_who_writes_holds_up_a_batch_for_a_while(void **state)
+{
+    struct store *store = opened(state);
+    const struct operation session = session_put(1, "one");
+    sqlite3 *shell = shell_open(store);
+    shell_run(shell, "BEGIN IMMEDIATE; UPDATE sessions SET epoch = 9");
+    struct array_batch batch;
+    array_batch_init(&batch, &session, 1);
+    assert_int_equal(store->type->apply(store->engine, &batch.batch), ERR_UNAVAILABLE);
+    assert_non_null(strstr(store->engine->trouble, "locked"));
+    shell_run(shell, "COMMIT");
+    store_apply(store, &session, 1);
+    sqlite3_close(shell);
+    store_reopen(store);
+}
+
+static int64_t log_bytes(const struct store *store)
+{
+    char path[PATH_BYTES];
+    struct stat info;
+    (void)snprintf(path, sizeof(path), "%s-wal", store->config.sqlite_path);
+    return stat(path, &info) == 0 ? info.st_size : 0;
+}
+
+/* It can't be emptied then, but soon after. */
+static void an_operator_who_reads_holds_up_nothing_but_the_log(void **state)
+{
+    struct store *store = opened(state);
+    fill(store, 10);
+    sqlite3 *shell = shell_open(store);
+    shell_run(shell, "BEGIN");
+    assert_int_equal(shell_number(shell, "SELECT count(*) FROM queue"), 10);
+    fill(store, 2000);
+    store_tend(store);
+    int64_t held_bytes = log_bytes(store);
+    assert_int_equal(shell_number(shell, "SELECT count(*) FROM queue"), 10);
+    shell_run(shell, "COMMIT");
+    store_tend(store);
+    fill(store, 1000);
+    assert_true(log_bytes(store) <= held_bytes);
+    sqlite3_close(shell);
+    store_reopen(store);
+}
+
+static void a_session_that_is_put_again_keeps_its_epoch(void **state)
+{
+    struct store *store = opened(state);
+    const struct operation session = session_put(1, "one");
+    store_apply(store, &session, 1);
+    run(store, "UPDATE sessions SET epoch = 4");
+    store_apply(store, &session, 1);
+    assert_int_equal(number(store, "SELECT epoch FROM sessions"), 4);
+}
+
+/* ---- tending --------------------------------------------------------------------------------- */
+
+static void tending_keeps_the_log_short(void **state)
+{
+    struct store *store = opened(state);
+    for (int i = 0; i < 20; i++) {
+        fill(store, 200);
+        store_tend(store);
+        assert_true(log_bytes(store) < 20 * 1024 * 1024);
+    }
+    assert_in_range(stat_get(&store->stats, STAT_DISK_BYTES), 400 * 1024, 40 * 1024 * 1024);
+}
+
+static void tending_removes_expired_retained_messages(void **state)
+{
+    struct store *store = opened(state);
+    struct operation batch[300];
+    char topics[ARRAY_COUNT(batch)][12];
+    for (size_t i = 0; i < ARRAY_COUNT(batch); i++) {
+        (void)snprintf(topics[i], sizeof(topics[i]), "topic/%u", (unsigned)i);
+        batch[i] = retained_put(topics[i], "p");
+        batch[i].expires_at_ms = i < 250 ? store->now_ms + i : OPERATION_NEVER_MS;
+    }
+    store_apply_all(store, batch);
+    store->now_ms += 99;
+    store_tend(store);
+    assert_int_equal(number(store, "SELECT count(*) FROM retained_messages"), 200);
+    store->now_ms += 1000;
+    store_tend(store);
+    assert_int_equal(number(store, "SELECT count(*) FROM retained_messages"), 50);
+}
+
+/* Left by hand, or by an earlier version's mistake; and found when the store is opened. */
+static void tending_removes_what_belongs_to_nobody(void **state)
+{
+    struct store *store = opened(state);
+    fill(store, 500);
+    store_close(store);
+    run(store, "INSERT INTO queue SELECT 77, position, message, 1, 0, 0, 0, NULL FROM queue;"
+               "INSERT INTO subscriptions VALUES (78, 'f', 1, 0, 0, 0, 0);"
+               "INSERT INTO wills VALUES (79, 1, 0, NULL);"
+               "INSERT INTO inbound_qos2 VALUES (80, 1);"
+               "DELETE FROM queue WHERE session = 1 AND position > 100");
+    struct operation rest = queue_pop(1, 101, 500);
+    model_apply(&store->expected, &rest);
+    store_open(store);
+    store_tend(store);
+    assert_int_equal(number(store, "SELECT count(*) FROM queue"), 100);
+    assert_int_equal(number(store, "SELECT count(*) FROM messages"), 100);
+    assert_int_equal(number(store, "SELECT count(*) FROM subscriptions"), 0);
+    assert_int_equal(number(store, "SELECT count(*) FROM wills"), 0);
+    assert_int_equal(number(store, "SELECT count(*) FROM inbound_qos2"), 0);
+    store_reopen(store);
+}
+
+static void tending_gives_back_what_a_burst_took(void **state)
+{
+    struct store *store = opened(state);
+    fill(store, 12000); /* 24 MB */
+    store_reopen(store);
+    struct operation *drops = mem_alloc_array(12000, sizeof(*drops));
+    for (uint64_t i = 0; i < 12000; i++) {
+        drops[i] = message_drop(i + 1);
+    }
+    const struct operation drop = session_drop(1);
+    store_apply(store, &drop, 1);
+    store_apply(store, drops, 12000);
+    mem_free(drops);
+    store_tend(store);
+    store_reopen(store);
+    /* 16 MiB are kept for the next one. */
+    assert_in_range(stat_get(&store->stats, STAT_DISK_BYTES), 1, 18 * 1024 * 1024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_store(the_files_are_private),
+        with_store(a_missing_folder_is_an_error),
+        with_store(a_file_is_opened_once_under_all_its_names),
+        with_store(the_database_of_another_program_is_left_alone),
+        with_store(a_file_that_is_no_database_is_left_alone),
+        with_store(a_version_that_cant_be_is_damage),
+        with_store(a_damaged_page_is_found_when_opening),
+        with_store(a_row_that_cant_be_is_damage),
+        with_store(an_operator_reads_the_tables_while_the_broker_runs),
+        with_store(an_operator_who_writes_holds_up_a_batch_for_a_while),
+        with_store(an_operator_who_reads_holds_up_nothing_but_the_log),
+        with_store(a_session_that_is_put_again_keeps_its_epoch),
+        with_store(tending_keeps_the_log_short),
+        with_store(tending_removes_expired_retained_messages),
+        with_store(tending_removes_what_belongs_to_nobody),
+        with_store(tending_gives_back_what_a_burst_took),
+    };
+    if (!contract_choose("sqlite")) {
+        return 1;
+    }
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    contract_end();
+    return failed;
 }

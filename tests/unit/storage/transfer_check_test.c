@@ -111,6 +111,98 @@ static void a_value_of_the_wrong_type_or_size_is_refused(void **state)
                             "line 3: queue_push: released: true or false is expected");
 }
 
+/* Refuses `good` with one piece of it replaced. */
+static void assert_refused_with(const char *good, const char *piece, const char *instead,
+                                enum err expected, const char *error)
+{
+    struct text text = {0};
+    const char *at = strstr(good, piece);
+    assert_non_null(at);
+    text_add_bytes(&text, good, (size_t)(at - good));
+    text_add(&text, instead);
+    text_add(&text, at + strlen(piece));
+    transfer_assert_refused(text.data, expected, error);
+    text_fini(&text);
+}
+
+static void a_value_that_no_broker_can_have_is_refused(void **state)
+{
+    (void)state;
+    static const char subscription[] = HEADER SESSION("1", "a") SUBSCRIPTION("1", "f");
+    static const char push[] = HEADER SESSION("1", "a") PUSH("1", "1", "0", "true");
+    static const char message[] = HEADER MESSAGE("1", "t");
+    static const char retained[] = HEADER RETAINED("t");
+    assert_refused_with(subscription, "\"qos\":2", "\"qos\":3", ERR_RANGE,
+                        "line 3: subscription_put: qos: out of range (allowed: 0 to 2)");
+    assert_refused_with(subscription, "\"retain_handling\":1", "\"retain_handling\":3", ERR_RANGE,
+                        "line 3: subscription_put: retain_handling: out of range (allowed: 0 to "
+                        "2)");
+    assert_refused_with(subscription, "268435455", "268435456", ERR_RANGE,
+                        "line 3: subscription_put: subscription_id: out of range (allowed: 0 to "
+                        "268435455)");
+    assert_refused_with(push, "\"qos\":2", "\"qos\":3", ERR_RANGE,
+                        "line 3: queue_push: qos: out of range (allowed: 0 to 2)");
+    assert_refused_with(push, "268435455", "268435456", ERR_RANGE,
+                        "line 3: queue_push: subscription_ids: out of range (allowed: 1 to "
+                        "268435455)");
+    assert_refused_with(push, "[1,", "[0,", ERR_RANGE,
+                        "line 3: queue_push: subscription_ids: out of range (allowed: 1 to "
+                        "268435455)");
+    assert_refused_with(message, "\"qos\":1", "\"qos\":3", ERR_RANGE,
+                        "line 2: message_put: qos: out of range (allowed: 0 to 2)");
+    assert_refused_with(retained, "1700000000000", "\"9223372036854775808\"", ERR_RANGE,
+                        "line 2: retained_put: expires_at_ms: out of range (allowed: 0 to "
+                        "9223372036854775807)");
+    assert_refused_with(HEADER SESSION("1", "a"), "1700000000000", "null", ERR_RANGE,
+                        "line 2: session_put: offline_since_ms: out of range (allowed: 0 to "
+                        "9223372036854775807)");
+    assert_refused_with(HEADER SESSION("1", "a") MESSAGE("2", "t") WILL("1", "2"),
+                        "true,\"message_e", "false,\"message_e", ERR_INVALID,
+                        "line 4: will_put: message_expiry_s: must be 0 without has_expiry");
+}
+
+static void large_numbers_are_digits_in_one_way(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"9007199254740993",         "\"09007199254740993\"",
+                                      "\"9007199254740992\"",     "\"18446744073709551615\"",
+                                      "\"18446744073709551616\"", "\"\"",
+                                      "\"9007199254740993 \"",    "\"-9007199254740993\""};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char good[400] = HEADER RETAINED("t");
+        char publisher[64];
+        snprintf(publisher, sizeof(publisher), "\"publisher\":%s", bad[i]);
+        bool number = bad[i][0] != '"';
+        assert_refused_with(good, "\"publisher\":0", publisher, number ? ERR_RANGE : ERR_SYNTAX,
+                            number ? "line 2: retained_put: publisher: out of range (allowed: 0 to "
+                                     "9007199254740992)"
+                                   : "line 2: retained_put: publisher: a number; above 2^53 as a "
+                                     "string of digits is expected");
+    }
+}
+
+static void texts_and_arrays_are_no_longer_than_mqtt_has_them(void **state)
+{
+    (void)state;
+    char *client_id = calloc(1, 65537);
+    memset(client_id, 'a', 65536);
+    assert_refused_with(HEADER SESSION("1", "X"), "X", client_id, ERR_INVALID,
+                        "line 2: session_put: client_id: must be 1 to 65535 bytes of UTF-8 without "
+                        "NUL");
+    free(client_id);
+    struct text ids = {0};
+    text_add(&ids, "[1");
+    for (unsigned i = 1; i < 65536; i++) {
+        text_add(&ids, ",1");
+    }
+    assert_refused_with(
+        HEADER SESSION("1", "a") PUSH("1", "1", "0", "true"), "[1,2,268435455", ids.data,
+        ERR_SYNTAX,
+        "line 3: queue_push: subscription_ids: an array of at most 65535 numbers is "
+        "expected");
+    text_fini(&ids);
+}
+
 static void bytes_are_base64_and_nothing_else(void **state)
 {
     (void)state;
@@ -217,6 +309,9 @@ int main(void)
         cmocka_unit_test(a_wrong_count_and_more_behind_the_end_are_refused),
         cmocka_unit_test(an_error_names_the_line_the_operation_and_the_field),
         cmocka_unit_test(a_value_of_the_wrong_type_or_size_is_refused),
+        cmocka_unit_test(a_value_that_no_broker_can_have_is_refused),
+        cmocka_unit_test(large_numbers_are_digits_in_one_way),
+        cmocka_unit_test(texts_and_arrays_are_no_longer_than_mqtt_has_them),
         cmocka_unit_test(bytes_are_base64_and_nothing_else),
         cmocka_unit_test(properties_that_no_subscriber_may_get_are_refused),
         cmocka_unit_test(references_must_lead_somewhere),

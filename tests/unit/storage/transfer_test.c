@@ -25,6 +25,8 @@ static void what_was_imported_is_exported_byte_for_byte(void **state)
     assert_int_equal(rig.counts.by_type[OPERATION_QUEUE_PUSH], 3);
     assert_string_equal(transfer_rig_export(&rig), transfer_everything);
     assert_int_equal(rig.counts.operations, 14);
+    assert_int_equal(rig.counts.by_type[OPERATION_MESSAGE_PUT], 2);
+    assert_int_equal(rig.counts.by_type[OPERATION_SUBSCRIPTION_PUT], 2);
     assert_int_equal(fake_store_calls(rig.store, FAKE_SYNC), 1);
     assert_int_equal(fake_store_calls(rig.store, FAKE_CLOSE), 2);
     transfer_rig_end(&rig);
@@ -149,10 +151,10 @@ static void a_message_and_what_refers_to_it_come_in_one_batch(void **state)
     (void)state;
     struct transfer_rig rig = transfer_rig_create();
     struct text file = {0};
-    text_add(&file, HEADER SESSION("1", "a") SESSION("2", "b"));
-    add_queue(&file, 1, 3, 777);
-    add_queue(&file, 2, 780, 700);
-    text_add(&file, END("2956"));
+    text_add(&file, HEADER SESSION("1", "a") SESSION("2", "b") SESSION("3", "c"));
+    add_queue(&file, 1, 4, 777);
+    add_queue(&file, 2, 781, 700);
+    text_add(&file, END("2957"));
     assert_int_equal(transfer_rig_import(&rig, file.data), ERR_OK);
     assert_true(fake_store_calls(rig.store, FAKE_APPLY) >= 3);
     assert_string_equal(transfer_rig_export(&rig), file.data);
