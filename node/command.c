@@ -13,6 +13,7 @@
 #include "node/config.h"
 #include "node/storage_settings.h"
 #include "storage/transfer.h"
+#include "storage/wal_tool.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -46,6 +47,15 @@ static const char import_help[] =
     "\n"
     "  pulse import -c /etc/pulse/pulse.yaml state.jsonl\n"
     "  pulse export --wal-dir old | pulse import --sqlite new.db\n";
+
+static const char wal_help[] =
+    "usage: pulse wal inspect DIR [--records]\n"
+    "       pulse wal verify DIR\n"
+    "       pulse wal repair DIR\n"
+    "\n"
+    "Looks into DIR, the folder of a write-ahead log (storage.wal_dir). inspect says what is in it,\n"
+    "verify checks all of it, repair sets what is damaged aside. Only repair changes anything, and\n"
+    "needs the broker stopped. Exit codes: 0 all is well, 1 damage was found, 2 wrong usage.\n";
 /* clang-format on */
 
 static void add_counts(const struct transfer_counts *counts, struct text *text)
@@ -170,6 +180,19 @@ static int run_import(int argc, char **argv, char **environment)
 {
     const struct kind kind = {.help = import_help, .work = import_store, .takes_file = true};
     return run_transfer(&kind, argc, argv, environment);
+}
+
+/* The tool has a command line of its own: `pulse wal` is its name there. */
+static int run_wal(int argc, char **argv, char **environment)
+{
+    static char name[] = "pulse wal";
+    (void)environment;
+    if (asks_for_help(argc, argv)) {
+        return print_help(wal_help);
+    }
+    hash_seed_init();
+    argv[1] = name;
+    return wal_tool_main(argc - 1, argv + 1);
 }
 
 bool command_run(int argc, char **argv, char **environment, int *exit_code)

@@ -221,7 +221,6 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     metric_add(&worker->metrics, METRIC_CONNECTIONS, 1);
     metric_add(&worker->metrics, METRIC_CONNECTIONS_TOTAL, 1);
     session_set_expiry(session, session_expiry(conn, admission));
-    session_set_will(session, will);
     set_keep_alive(conn, admission);
     if (conn->version == MQTT_V5) {
         set_server_limits(worker->config, &admission->connack);
@@ -238,6 +237,7 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
                  log_uint("session_present", admission->connack.session_present));
     }
     session_attach(session, conn);
+    session_set_will(session, will); /* storage must know the session first */
 }
 
 static bool wants_kept_session(const struct mqtt_connect *connect)

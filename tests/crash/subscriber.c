@@ -117,12 +117,12 @@ static void take_suback(struct subscriber *subscriber, const struct packet *pack
 static void add_answer(struct subscriber *subscriber, enum wire_type type, uint16_t packet_id,
                        uint64_t message)
 {
-    if (subscriber->answer_count == SUBSCRIBER_WINDOW_MAX) {
+    if (subscriber->answer_count == SUBSCRIBER_ANSWERS_MAX) {
         violation_report(record_of(subscriber), VIOLATION_PROTOCOL, message,
                          subscriber->client.actor, "more than Receive Maximum allows");
         return;
     }
-    unsigned at = (subscriber->answer_first + subscriber->answer_count) % SUBSCRIBER_WINDOW_MAX;
+    unsigned at = (subscriber->answer_first + subscriber->answer_count) % SUBSCRIBER_ANSWERS_MAX;
     uint32_t delay_ms = subscriber->client.world->draining ? 0 : subscriber->answer_delay_ms;
     subscriber->answers[at] = (struct answer){
         .message = message,
@@ -218,7 +218,7 @@ static void send_answers(struct subscriber *subscriber)
         } else {
             client_note(&subscriber->client, EVENT_RECEIVED, answer->message, answer->packet_id);
         }
-        subscriber->answer_first = (subscriber->answer_first + 1) % SUBSCRIBER_WINDOW_MAX;
+        subscriber->answer_first = (subscriber->answer_first + 1) % SUBSCRIBER_ANSWERS_MAX;
         subscriber->answer_count--;
     }
 }

@@ -18,7 +18,12 @@
 #include "tests/crash/client.h"
 #include "tests/crash/subscription.h"
 
-enum { SUBSCRIBER_FILTERS = 5, SUBSCRIBER_WINDOW_MAX = 500, PACKET_IDS = 65536 };
+enum {
+    SUBSCRIBER_FILTERS = 5,
+    SUBSCRIBER_WINDOW_MAX = 500,
+    SUBSCRIBER_ANSWERS_MAX = 2 * SUBSCRIBER_WINDOW_MAX, /* more than a broker may make due */
+    PACKET_IDS = 65536
+};
 
 /* A PUBACK or PUBREC that is to be sent. */
 struct answer {
@@ -47,7 +52,7 @@ struct subscriber {
     struct remembered *remembered; /* by packet id */
     unsigned remembered_count;
 
-    struct answer answers[SUBSCRIBER_WINDOW_MAX]; /* a ring, in the order of arrival */
+    struct answer answers[SUBSCRIBER_ANSWERS_MAX]; /* a ring, in the order of arrival */
     unsigned answer_first;
     unsigned answer_count;
     unsigned window;          /* Receive Maximum of this connection */

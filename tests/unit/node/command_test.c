@@ -194,6 +194,17 @@ static void what_goes_wrong_is_told_in_one_line(void **state)
                         "pulse: the store is not empty; an import needs an empty one\n");
 }
 
+static void the_wal_has_a_tool(void **state)
+{
+    (void)state;
+    assert_int_equal(run("import --wal-dir w", state_file), 0);
+    assert_int_equal(run("wal verify w", ""), 0);
+    assert_int_equal(run("wal inspect w", ""), 0);
+    assert_int_equal(run("wal verify nothing", ""), 1);
+    assert_int_equal(run("wal", ""), 2);
+    assert_non_null(strstr(complaints, "usage: pulse wal inspect"));
+}
+
 static void every_command_has_a_help(void **state)
 {
     (void)state;
@@ -215,6 +226,7 @@ int main(void)
         TEST(an_import_takes_a_file_anywhere_between_its_flags),
         TEST(the_options_come_from_the_same_places_as_the_brokers),
         TEST(what_goes_wrong_is_told_in_one_line),
+        TEST(the_wal_has_a_tool),
         TEST(every_command_has_a_help),
 #undef TEST
     };
