@@ -149,6 +149,14 @@ static void flush_filling(struct worker *worker)
     let_go_on(worker);
 }
 
+void journal__begin_undoable(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    journal->undoable_free = 0;
+    journal->undoable_since_ms = worker_now(worker);
+    uv_timer_start(&journal->clock, on_clock, worker->config->storage_undo_window_ms, 0);
+}
+
 static bool undoable_is_due(const struct worker *worker)
 {
     const struct journal *journal = &worker->journal;
@@ -160,8 +168,10 @@ static void flush_undoable(struct worker *worker)
 {
     struct journal *journal = &worker->journal;
     if (undoable_is_due(worker)) {
+        journal->undoable_free = 0;
         hand_over(worker, &journal->undoable);
     } else if (journal->undoable->part.live == 0 && journal->undoable->part.count > 0) {
+        journal->undoable_free = 0;
         part_clear(&journal->undoable->part);
     }
 }
@@ -220,28 +230,12 @@ void journal_hold_up(struct session *session)
     session_pause(session);
 }
 
-/* ---- changes --------------------------------------------------------------------------------- */
-
-static struct storage_part *filling(struct session *session)
-{
-    return &session->worker->journal.filling->part;
-}
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 /* The part for a change that is written with `placement`, or with the next hand-over. */
 static struct storage_part *part_for(struct session *session, struct receipt *placement)
 {
-    return placement != NULL ? &placement->placement->closing : filling(session);
-}
-
-/* The change at `index` + 1 of `part`, if it is that of `type` for `session`. */
-static struct change *change_at(const struct storage_part *part, uint32_t index,
-                                enum operation_type type, uint64_t session)
-{
-    if (index == 0 || index > part->count) {
-        return NULL;
-    }
-    struct change *change = &part->changes[index - 1];
-    return change->type == type && change->session == session ? change : NULL;
+    return placement != NULL ? &placement->placement->closing : journal__filling(session);
 }
 
 static struct change_session *describe_session(const struct session *session)
@@ -264,9 +258,9 @@ void journal_session(struct session *session)
     if (session->stored_id == 0) {
         return;
     }
-    struct storage_part *part = filling(session);
+    struct storage_part *part = journal__filling(session);
     struct change *change =
-        change_at(part, session->put_change, OPERATION_SESSION_PUT, session->stored_id);
+        journal__change_at(part, session->put_change, OPERATION_SESSION_PUT, session->stored_id);
     if (change == NULL) {
         change = part_add(part, OPERATION_SESSION_PUT, session->stored_id);
         session->put_change = part->count;
@@ -315,7 +309,8 @@ void journal_subscription(struct session *session, const struct subscription *su
     own->no_local = sub->no_local;
     own->retain_as_published = sub->retain_as_published;
     own->retain_handling = sub->retain_handling;
-    part_add(filling(session), OPERATION_SUBSCRIPTION_PUT, session->stored_id)->owned = own;
+    part_add(journal__filling(session), OPERATION_SUBSCRIPTION_PUT, session->stored_id)->owned =
+        own;
 }
 
 void journal_subscription_drop(struct session *session, const struct subscription *sub)
@@ -325,7 +320,7 @@ void journal_subscription_drop(struct session *session, const struct subscriptio
     }
     char *filter = mem_alloc(UINT16_MAX + 1);
     size_t len = sub_index_filter(sub, filter);
-    part_add(filling(session), OPERATION_SUBSCRIPTION_DROP, session->stored_id)->owned =
+    part_add(journal__filling(session), OPERATION_SUBSCRIPTION_DROP, session->stored_id)->owned =
         describe_filter(slice_of(filter, len), sub_index_share_name(sub));
     mem_free(filter);
 }
@@ -340,7 +335,8 @@ void journal_will(struct session *session)
     own->delay_s = will->delay_s;
     own->has_expiry = will->has_expiry;
     own->message_expiry_s = will->expiry_s;
-    struct change *change = part_add(filling(session), OPERATION_WILL_PUT, session->stored_id);
+    struct change *change =
+        part_add(journal__filling(session), OPERATION_WILL_PUT, session->stored_id);
     change->owned = own;
     change->message = message_keep(will->message);
 }
@@ -352,192 +348,6 @@ void journal_will_drop(struct session *session, struct receipt *placement)
             part_add(part_for(session, placement), OPERATION_WILL_DROP, session->stored_id);
         change->message = message_keep(session->will->message);
     }
-}
-
-/* ---- queues ---------------------------------------------------------------------------------- */
-
-static struct change describe_push(const struct session *session,
-                                   const struct outbound_entry *entry)
-{
-    struct change change = {.type = OPERATION_QUEUE_PUSH,
-                            .qos_2 = entry->qos_2,
-                            .retain = entry->retain,
-                            .shared = entry->shared,
-                            .session = session->stored_id,
-                            .position = entry->position,
-                            .message = message_keep(entry->message)};
-    const uint32_t *ids = NULL;
-    size_t count = outbound_ids(&session->outbound, entry, &ids);
-    if (count == 1) {
-        change.subscription_id = ids[0];
-    } else if (count > 1) {
-        struct change_ids *own = mem_alloc(sizeof(*own) + count * sizeof(ids[0]));
-        own->count = count;
-        memcpy(own->ids, ids, count * sizeof(ids[0]));
-        change.owned = own;
-    }
-    return change;
-}
-
-static struct change *add_push(struct storage_part *part, const struct change *change)
-{
-    struct change *added = part_add(part, OPERATION_QUEUE_PUSH, change->session);
-    *added = *change;
-    return added;
-}
-
-/* The part for a push that may be undone soon. */
-static struct storage_part *undoable_part(struct worker *worker)
-{
-    struct journal *journal = &worker->journal;
-    struct storage_part *part = &journal->undoable->part;
-    if (part->live == 0) {
-        part_clear(part);
-        journal->undoable_since_ms = worker_now(worker);
-        uv_timer_start(&journal->clock, on_clock, worker->config->storage_undo_window_ms, 0);
-    }
-    return part;
-}
-
-void journal_push(struct session *session, struct outbound_entry *entry, struct receipt **receipt,
-                  bool undoable)
-{
-    struct worker *worker = session->worker;
-    if (session->stored_id == 0) {
-        return;
-    }
-    struct change change = describe_push(session, entry);
-    if (receipt_places(receipt)) {
-        entry->gate = OUTBOUND_UNTIL_PLACED;
-        receipt_carry(worker, *receipt, session->handle, &change);
-        return;
-    }
-    change.waiter = receipt_hold(worker, receipt);
-    undoable = undoable && worker->config->storage_undo_window_ms > 0;
-    struct storage_part *part = undoable ? undoable_part(worker) : filling(session);
-    (void)add_push(part, &change);
-    entry->change = part->count;
-    if (entry->qos_2) {
-        entry->gate = OUTBOUND_UNTIL_HELD;
-        journal__wait_held(session, entry->position);
-    }
-    worker->journal.bytes += message_bytes(entry->message);
-}
-
-/* The push of `entry`, if it has not been handed over; `*part` is where it is. */
-static struct change *find_push(struct session *session, const struct outbound_entry *entry,
-                                struct storage_part **part)
-{
-    struct storage_part *places[] = {filling(session), &session->worker->journal.undoable->part};
-    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
-        struct change *change =
-            change_at(places[i], entry->change, OPERATION_QUEUE_PUSH, session->stored_id);
-        if (change != NULL && change->position == entry->position) {
-            *part = places[i];
-            return change;
-        }
-    }
-    return NULL;
-}
-
-static void add_pop(struct storage_part *part, const struct session *session,
-                    const struct outbound_entry *entry)
-{
-    struct change *change = part_add(part, OPERATION_QUEUE_POP, session->stored_id);
-    change->position = entry->position;
-    change->message = entry->message != NULL ? message_keep(entry->message) : NULL;
-}
-
-void journal_pop(struct session *session, const struct outbound_entry *entry)
-{
-    if (session->stored_id == 0 || entry->gate == OUTBOUND_UNTIL_PLACED) {
-        return; /* what is on its way to a placement is popped when it comes back: journal_placed */
-    }
-    struct storage_part *part = NULL;
-    struct change *push = find_push(session, entry, &part);
-    if (push != NULL) {
-        struct receipt *waiter = push->waiter;
-        push->waiter = NULL;
-        part_cancel(part, push);
-        stat_add(storage_stats(session->worker->journal.storage), STAT_CANCELLED, 1);
-        receipt_done(session->worker, waiter);
-    } else {
-        add_pop(filling(session), session, entry);
-    }
-}
-
-void journal_pop_placed(struct session *session, const struct outbound_entry *entry,
-                        struct receipt *placement)
-{
-    if (session->stored_id == 0) {
-        return;
-    }
-    struct storage_part *part = NULL;
-    struct change *push = find_push(session, entry, &part);
-    if (push != NULL && part != filling(session)) { /* the pop must not come before it */
-        (void)add_push(filling(session), push);
-        *push = (struct change){.type = CHANGE_NONE};
-        part->live--;
-    }
-    add_pop(&placement->placement->closing, session, entry);
-}
-
-bool journal_release(struct session *session, struct outbound_entry *entry)
-{
-    if (session->stored_id == 0) {
-        return false;
-    }
-    struct change *change = part_add(filling(session), OPERATION_QUEUE_RELEASE, session->stored_id);
-    change->position = entry->position;
-    change->message = message_keep(entry->message);
-    struct journal_wait *wait = journal__wait(&session->worker->journal);
-    wait->kind = WAIT_RELEASE;
-    wait->session = session->handle;
-    wait->position = entry->position;
-    return true;
-}
-
-/* ---- placements ------------------------------------------------------------------------------ */
-
-void journal_place(struct worker *worker, struct receipt *receipt)
-{
-    struct storage_part *part = &worker->journal.filling->part;
-    struct storage_part *closing = &receipt->placement->closing;
-    uint32_t before = part->count;
-    for (struct carried *own = receipt->placement->carried; own != NULL; own = own->next) {
-        struct change *added = add_push(part, &own->change);
-        added->message = message_keep(own->change.message); /* journal_placed needs it too */
-        own->change.owned = NULL;
-        worker->journal.bytes += message_bytes(added->message);
-    }
-    for (uint32_t i = 0; i < closing->count; i++) {
-        *part_add(part, OPERATION_QUEUE_POP, 0) = closing->changes[i];
-    }
-    closing->count = 0; /* moved */
-    closing->live = 0;
-    if (part->count > before) {
-        part->changes[part->count - 1].waiter = receipt;
-    } else {
-        receipt_done(worker, receipt);
-    }
-}
-
-void journal_placed(struct worker *worker, uint64_t handle, const struct change *change)
-{
-    struct session *session = session_table_get(&worker->sessions, handle);
-    struct outbound_entry *entry =
-        session != NULL && session->stored_id == change->session
-            ? outbound_find_position(&session->outbound, change->position)
-            : NULL;
-    if (entry != NULL && entry->state == OUTBOUND_WAITING) {
-        entry->gate = OUTBOUND_OPEN;
-        session_pump(session);
-        return;
-    }
-    struct change *pop = part_add(&worker->journal.filling->part, OPERATION_QUEUE_POP,
-                                  change->session); /* dropped meanwhile */
-    pop->position = change->position;
-    pop->message = message_keep(change->message);
 }
 
 /* ---- the client's own publishes -------------------------------------------------------------- */
@@ -557,8 +367,8 @@ struct receipt *journal_inbound(struct session *session, uint16_t packet_id)
 void journal_inbound_drop(struct session *session, uint16_t packet_id)
 {
     if (session->stored_id != 0) {
-        part_add(filling(session), OPERATION_INBOUND_QOS2_DROP, session->stored_id)->packet_id =
-            packet_id;
+        part_add(journal__filling(session), OPERATION_INBOUND_QOS2_DROP, session->stored_id)
+            ->packet_id = packet_id;
     }
 }
 

@@ -48,7 +48,8 @@ struct journal {
     uint32_t under_way; /* parts that storage has */
     size_t bytes;       /* of messages in `filling`, about */
     uint64_t undoable_since_ms;
-    uv_timer_t clock; /* for the end of the undo window */
+    uint32_t undoable_free; /* a change in `undoable` that was taken back, + 1; see journal.c */
+    uv_timer_t clock;       /* for the end of the undo window */
 };
 
 void journal_init(struct worker *worker, struct storage *storage);

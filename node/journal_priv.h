@@ -1,10 +1,12 @@
 /*
- * What journal.c and journal_wait.c know about one another: parts, and what waits for them.
+ * What journal.c, journal_queue.c and journal_wait.c know about one another: parts, and what waits
+ * for them.
  */
 #ifndef PULSE_NODE_JOURNAL_PRIV_H
 #define PULSE_NODE_JOURNAL_PRIV_H
 
 #include "node/journal.h"
+#include "node/session.h"
 #include "node/worker.h"
 #include "storage/part.h"
 
@@ -37,6 +39,25 @@ struct journal_part {
     uint32_t wait_cap;
     enum err outcome;
 };
+
+static inline struct storage_part *journal__filling(struct session *session)
+{
+    return &session->worker->journal.filling->part;
+}
+
+/* The change at `index` + 1 of `part`, if it is that of `type` for `session`. */
+static inline struct change *journal__change_at(const struct storage_part *part, uint32_t index,
+                                                enum operation_type type, uint64_t session)
+{
+    if (index == 0 || index > part->count) {
+        return NULL;
+    }
+    struct change *change = &part->changes[index - 1];
+    return change->type == type && change->session == session ? change : NULL;
+}
+
+/* The undo window begins: `undoable` is empty and gets its first push. */
+void journal__begin_undoable(struct worker *worker);
 
 /* Adds a wait to the part that is being filled; fields are the caller's to fill in. */
 struct journal_wait *journal__wait(struct journal *journal);

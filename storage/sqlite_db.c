@@ -389,7 +389,7 @@ enum err sqlite_db_number(struct sqlite_db *db, const char *sql, int64_t *out)
     if (code == SQLITE_ROW) {
         *out = sqlite3_column_int64(statement, 0);
     } else {
-        err = code == SQLITE_DONE ? ERR_DAMAGED : sqlite_db_error(db, code, sql);
+        err = sqlite_db_error(db, code == SQLITE_DONE ? SQLITE_CORRUPT : code, sql);
     }
     sqlite3_finalize(statement);
     return err;

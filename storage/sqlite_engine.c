@@ -32,6 +32,7 @@ struct sqlite_engine {
     struct sqlite_db db;
     struct sqlite_write *write;
     struct sqlite_sweep *sweep;
+    struct sqlite_unused unused; /* found while loading, to be removed */
     const char *owner;
     bool tend_failed;
     struct sqlite_meta saved; /* what is in the table, or less */
@@ -49,7 +50,7 @@ static enum err prepare(struct sqlite_engine *engine)
 {
     enum err err = sqlite_write_open(&engine->db, engine->owner, &engine->write);
     if (err == ERR_OK) {
-        err = sqlite_sweep_open(&engine->db, &engine->sweep);
+        err = sqlite_sweep_open(&engine->db, &engine->unused, &engine->sweep);
     }
     return err;
 }
@@ -121,11 +122,9 @@ static enum err sqlite_engine_load(struct engine *base, const struct operation_s
                                    struct engine_loaded *loaded)
 {
     struct sqlite_engine *engine = own(base);
-    struct sqlite_unused unused = {.ids = NULL};
     engine->db.engine = NULL; /* nobody else would say what is wrong */
-    enum err err = sqlite_load(&engine->db, sink, loaded, &unused);
+    enum err err = sqlite_load(&engine->db, sink, loaded, &engine->unused);
     engine->db.engine = base;
-    sqlite_sweep_unused(engine->sweep, unused);
     if (err == ERR_OK) {
         engine->seen_ms = loaded->last_seen_ms;
         engine->saved =
@@ -229,6 +228,7 @@ static void sqlite_engine_close(struct engine *base)
     }
     end_statements(engine);
     sqlite_db_close(&engine->db);
+    mem_free(engine->unused.ids);
     mem_free(engine);
 }
 

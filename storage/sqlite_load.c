@@ -345,6 +345,10 @@ enum err sqlite_load(struct sqlite_db *db, const struct operation_sink *sink,
     if (err == ERR_OK) {
         err = give_all(&loading);
     }
+    if (err == ERR_MEMORY) {
+        log_error(LOG_STORAGE, "there is not enough memory to load the database",
+                  log_text("file", db->path));
+    }
     (void)sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL); /* nothing was written */
     mem_free(loading.referenced.ids);
     mem_free(loading.subscription_ids);

@@ -27,13 +27,14 @@ struct sqlite_sweep {
     size_t table;      /* that is being looked through; TABLES: none until `again_ms` */
     int64_t after;     /* this session, in it */
     uint64_t again_ms; /* when to begin anew */
-    struct sqlite_unused unused;
+    struct sqlite_unused *unused;
 };
 
-enum err sqlite_sweep_open(struct sqlite_db *db, struct sqlite_sweep **out)
+enum err sqlite_sweep_open(struct sqlite_db *db, struct sqlite_unused *unused,
+                           struct sqlite_sweep **out)
 {
     struct sqlite_sweep *sweep = mem_alloc(sizeof(*sweep));
-    *sweep = (struct sqlite_sweep){.db = db, .after = INT64_MIN};
+    *sweep = (struct sqlite_sweep){.db = db, .unused = unused, .after = INT64_MIN};
     enum err err = sqlite_db_prepare(db, expired_sql, &sweep->expired);
     for (size_t i = 0; i < TABLES && err == ERR_OK; i++) {
         err = sqlite_db_prepare(db, next_sql[i], &sweep->next[i]);
@@ -55,14 +56,7 @@ void sqlite_sweep_close(struct sqlite_sweep *sweep)
     for (size_t i = 0; i < TABLES; i++) {
         sqlite3_finalize(sweep->next[i]);
     }
-    mem_free(sweep->unused.ids);
     mem_free(sweep);
-}
-
-void sqlite_sweep_unused(struct sqlite_sweep *sweep, struct sqlite_unused unused)
-{
-    mem_free(sweep->unused.ids);
-    sweep->unused = unused;
 }
 
 /* ---- portions -------------------------------------------------------------------------------- */
@@ -94,7 +88,7 @@ static enum err commit_or_undo(struct sqlite_write *write, enum err err)
 
 static enum err remove_unused(struct sqlite_sweep *sweep, struct sqlite_write *write, bool *more)
 {
-    struct sqlite_unused *unused = &sweep->unused;
+    struct sqlite_unused *unused = sweep->unused;
     if (unused->count == 0) {
         return ERR_OK;
     }

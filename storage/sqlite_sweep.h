@@ -7,7 +7,7 @@
  * operator's hand left behind. A message that a queue refers to stays, expired or not: whether it
  * is still to be sent depends on whether it was sent before, which the session knows.
  *
- * Owns      its statements and the list of unused messages.
+ * Owns      its statements.
  * Thread    one at a time, outside of a transaction.
  * Errors    as sqlite_db.h: it is tried again later.
  */
@@ -24,13 +24,12 @@
 
 struct sqlite_sweep;
 
-must_check enum err sqlite_sweep_open(struct sqlite_db *db, struct sqlite_sweep **out);
+/* Borrows `unused`, the messages to be removed, and shortens it. */
+must_check enum err sqlite_sweep_open(struct sqlite_db *db, struct sqlite_unused *unused,
+                                      struct sqlite_sweep **out);
 
 /* NULL is allowed. */
 void sqlite_sweep_close(struct sqlite_sweep *sweep);
-
-/* Takes the messages to be removed. */
-void sqlite_sweep_unused(struct sqlite_sweep *sweep, struct sqlite_unused unused);
 
 /* One portion, in a transaction of its own; `*more` when there is more to do at once. */
 must_check enum err sqlite_sweep_portion(struct sqlite_sweep *sweep, struct sqlite_write *write,

@@ -169,6 +169,26 @@ static void a_version_that_cant_be_is_damage(void **state)
     assert_refused_and_untouched(store, ERR_DAMAGED);
 }
 
+static void a_step_of_a_migration_that_fails_is_undone(void **state)
+{
+    struct store *store = opened(state);
+    store_close(store);
+    run(store, "DROP TABLE meta; DROP TABLE sessions; PRAGMA user_version = 0");
+    assert_int_equal(store_try_open(store), ERR_INVALID); /* there are subscriptions already */
+    assert_int_equal(number(store, "PRAGMA user_version"), 0);
+    assert_int_equal(number(store, "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"), 0);
+}
+
+static void a_store_needs_no_owner(void **state)
+{
+    struct store *store = *state;
+    store->config.owner = NULL;
+    store_open(store);
+    const struct operation session = session_put(1, "one");
+    store_apply(store, &session, 1);
+    assert_int_equal(number(store, "SELECT count(*) FROM sessions WHERE owner = ''"), 1);
+}
+
 /* Messages enough for a file of many pages. */
 static void fill(struct store *store, uint64_t count)
 {
@@ -405,6 +425,8 @@ int main(void)
         with_store(the_database_of_another_program_is_left_alone),
         with_store(a_file_that_is_no_database_is_left_alone),
         with_store(a_version_that_cant_be_is_damage),
+        with_store(a_step_of_a_migration_that_fails_is_undone),
+        with_store(a_store_needs_no_owner),
         with_store(a_damaged_page_is_found_when_opening),
         with_store(a_row_that_cant_be_is_damage),
         with_store(an_operator_reads_the_tables_while_the_broker_runs),

@@ -9,7 +9,7 @@
 #include "tests/unit/storage/contract_support.h"
 #include "tests/unit/storage/sqlite_disk_support.h"
 
-#define LOSSES 60u      /* of power, in one test */
+#define LOSSES 20u      /* of power, in one test */
 #define BATCHES_MAX 24u /* between two of them */
 #define ATTEMPTS_MAX 50u
 

@@ -3,7 +3,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -83,6 +85,39 @@ bool wal_store_compact(struct wal_store *store)
     }
     wal_engine__end_compaction(wal, false);
     return stat_get(&store->stats, STAT_COMPACTIONS) > before;
+}
+
+void wal_store_apply_random(struct wal_store *store, struct wal_random *random)
+{
+    wal_random_batch(random);
+    store->next_id = random->next_id;
+    assert_int_equal(wal_store_apply(store, random->operations, random->count), ERR_OK);
+}
+
+void wal_store_fill(struct wal_store *store, struct wal_random *random)
+{
+    random->payload_max = 1500;
+    for (unsigned i = 0; i < 60; i++) {
+        wal_store_apply_random(store, random);
+        if (i == 40) {
+            assert_true(wal_store_compact(store));
+        }
+    }
+    assert_int_equal(engine_wal.sync(store->engine), ERR_OK);
+}
+
+void wal_store_reopen(struct wal_store *store)
+{
+    wal_store_close(store);
+    assert_int_equal(wal_store_open(store), ERR_OK);
+}
+
+uint64_t wal_store_seed(void)
+{
+    const char *given = getenv("PULSE_TEST_SEED");
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+    print_message("PULSE_TEST_SEED=%llu\n", (unsigned long long)seed);
+    return seed;
 }
 
 void wal_store_expect(const struct wal_store *store, const struct wal_model *model)

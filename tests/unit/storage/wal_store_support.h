@@ -43,6 +43,19 @@ must_check enum err wal_store_apply(struct wal_store *store, const struct operat
 /* Compacts now, to the end. False: it failed. */
 bool wal_store_compact(struct wal_store *store);
 
+/* Makes a random batch and applies it. */
+void wal_store_apply_random(struct wal_store *store, struct wal_random *random);
+
+/* Fills it so that a compaction has everything to do: an old snapshot, kept segments, bodies to
+ * copy; and syncs it. */
+void wal_store_fill(struct wal_store *store, struct wal_random *random);
+
+/* Closes and opens it, without an error. */
+void wal_store_reopen(struct wal_store *store);
+
+/* A seed of the environment (PULSE_TEST_SEED) or of the clock; prints it. */
+uint64_t wal_store_seed(void);
+
 /* Whether the last load gave what the model says. */
 void wal_store_expect(const struct wal_store *store, const struct wal_model *model);
 
