@@ -456,8 +456,23 @@ enum err sqlite_db_checkpoint(struct sqlite_db *db)
                  (int64_t)((uint32_t)copied - db->log_copied) * db->page_bytes);
         db->log_copied = (uint32_t)copied;
     }
+    if (pages >= 0) {
+        db->log_pages = (uint32_t)pages; /* of whoever writes */
+    }
     look_at_log(db);
     return ERR_OK;
+}
+
+/* Everything goes on without its name, and is gone when we are. */
+static void look_for_file(struct sqlite_db *db, bool found)
+{
+    if (!found && !db->gone) {
+        log_error(
+            LOG_STORAGE,
+            "somebody removed the file of the database: what is stored now is lost at the end",
+            log_text("file", db->path));
+    }
+    db->gone = !found;
 }
 
 void sqlite_db_measure(struct sqlite_db *db)
@@ -466,11 +481,13 @@ void sqlite_db_measure(struct sqlite_db *db)
     int len = snprintf(log_name, sizeof(log_name), "%s-wal", db->path);
     int64_t bytes = 0;
     struct stat info;
-    if (stat(db->path, &info) == 0) {
+    bool found = stat(db->path, &info) == 0;
+    if (found) {
         bytes += info.st_size;
     }
     if (len > 0 && (size_t)len < sizeof(log_name) && stat(log_name, &info) == 0) {
         bytes += info.st_size;
     }
+    look_for_file(db, found);
     stat_set(db->stats, STAT_DISK_BYTES, bytes);
 }

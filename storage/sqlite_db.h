@@ -32,6 +32,7 @@ struct sqlite_db {
     bool log_suspect;      /* a sync failed: the log is written again before it is used */
     bool broken;           /* to be closed and opened again before it is used */
     bool log_known;      /* log_pages is right: something was committed since the file was opened */
+    bool gone;           /* the file has no name any more, and that was said */
     unsigned log_large;  /* checkpoints in a row that met a large log; 2 is the most */
     uint32_t log_pages;  /* in the log after the latest commit */
     uint32_t log_copied; /* of them, in the database file too: checkpointed */

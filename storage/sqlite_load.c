@@ -103,12 +103,28 @@ static bool id_array_has(const struct id_array *array, uint64_t id)
 
 /* ---- one row --------------------------------------------------------------------------------- */
 
+/* Takes the number at the start of `text`, and the comma behind it. */
+static bool take_id(struct slice *text, uint32_t *id)
+{
+    uint64_t value = 0;
+    size_t at = 0;
+    for (; at < text->len && isdigit(text->data[at]) && value <= UINT32_MAX; at++) {
+        value = value * 10 + (uint64_t)(text->data[at] - '0');
+    }
+    bool ends = at == text->len || (text->data[at] == ',' && at + 1 < text->len);
+    if (at == 0 || value > UINT32_MAX || !ends) {
+        return false;
+    }
+    *id = (uint32_t)value;
+    *text = slice_from(*text, at == text->len ? at : at + 1);
+    return true;
+}
+
 /* "7,12" */
 static bool read_ids(struct loading *loading, struct slice text, struct operation *operation)
 {
-    if (text.len > loading->subscription_ids_cap) { /* more than enough: an id per byte */
-        uint32_t *ids = mem_try_resize(loading->subscription_ids,
-                                       text.len * sizeof(operation->subscription_ids[0]));
+    if (text.len > loading->subscription_ids_cap) { /* more than enough: each has a digit */
+        uint32_t *ids = mem_try_resize(loading->subscription_ids, text.len * sizeof(*ids));
         if (ids == NULL) {
             return false;
         }
@@ -116,17 +132,11 @@ static bool read_ids(struct loading *loading, struct slice text, struct operatio
         loading->subscription_ids_cap = text.len;
     }
     size_t count = 0;
-    uint64_t id = 0;
-    for (size_t i = 0; i <= text.len && text.len > 0; i++) {
-        if (i == text.len || text.data[i] == ',') {
-            loading->subscription_ids[count++] = (uint32_t)id;
-            id = 0;
-        } else {
-            id = id * 10 + (uint64_t)(text.data[i] - '0');
-        }
-        if (id > UINT32_MAX || (i < text.len && text.data[i] != ',' && !isdigit(text.data[i]))) {
+    while (text.len > 0) {
+        if (!take_id(&text, &loading->subscription_ids[count])) {
             return false;
         }
+        count++;
     }
     operation->subscription_ids = loading->subscription_ids;
     operation->subscription_id_count = count;

@@ -11,7 +11,7 @@
 static bool killed_soon_after(const struct record *record, uint32_t ms)
 {
     for (size_t i = record->kill_count; i > 0 && record->kills_ms[i - 1] >= ms; i--) {
-        if (record->kills_ms[i - 1] - ms <= RECORD_STALE_MS) {
+        if (record->has_outages || record->kills_ms[i - 1] - ms <= RECORD_STALE_MS) {
             return true;
         }
     }
@@ -110,6 +110,16 @@ static void check_first(struct record *record, uint64_t id, const struct message
     }
 }
 
+/* An earlier session of the same client had a claim to it. */
+static void check_session(struct record *record, uint64_t id, const struct message *message,
+                          const struct session *session)
+{
+    if (message->accepted != 0 && message->accepted < session->began && !message->will) {
+        violation_report(record, VIOLATION_UNASKED, id, session->actor,
+                         "message %" PRIu64 " belonged to a session that has ended", id);
+    }
+}
+
 /* The topic and the length that it was sent with, and the smaller of both QoS. */
 static void check_contents(struct record *record, uint64_t id, const struct message *message,
                            const struct arrival *arrival)
@@ -182,6 +192,7 @@ uint64_t delivery_came(struct record *record, const struct arrival *arrival)
     record_note(record, delivery->count == 0 ? EVENT_DELIVERED : EVENT_DELIVERED_AGAIN,
                 session->actor, id, arrival->packet->packet_id);
     check_contents(record, id, message, arrival);
+    check_session(record, id, message, session);
     if (delivery->count == 0) {
         check_first(record, id, message, session);
     } else {

@@ -3,7 +3,7 @@
 enum {
     LIFE_MIN_MS = 5,
     LIFE_MAX_MS = 500,
-    LONG_LIFE_MAX_MS = 3000,
+    LONG_LIFE_MAX_MS = 5000,
     LONG_LIFE_PERCENT = 10,
     AT_START_PERCENT = 20,
     DOWN_MAX_MS = 50,

@@ -7,6 +7,7 @@
 
 enum {
     WINDOW_MIN = 1,
+    PACKET_ID_MAX = 200, /* used again soon: a broker must have forgotten what is over */
     SESSION_EXPIRY_S = 86400,
     RETAINED_PERCENT = 15,
     DELETE_PERCENT = 15,
@@ -53,8 +54,8 @@ static void remove_flight(struct publisher *publisher, struct flight *flight)
 static uint16_t unused_packet_id(struct publisher *publisher)
 {
     do {
-        publisher->next_id++;
-    } while (publisher->next_id == 0 || find_flight(publisher, publisher->next_id) != NULL);
+        publisher->next_id = (uint16_t)(publisher->next_id % PACKET_ID_MAX + 1);
+    } while (find_flight(publisher, publisher->next_id) != NULL);
     return publisher->next_id;
 }
 

@@ -211,6 +211,7 @@ static void init(struct run *run, int argc, char **argv)
            options->workers, options->seed);
     world_init(&run->world, options);
     run->world.record.violations.lossy = strcmp(options->policy, "fast") == 0;
+    run->world.record.has_outages = options->mode > MODE_CALM;
     cast_init(&run->cast, &run->world);
     database_init(&run->database, options);
     broker_init(&run->broker, &run->world, run->database.port);

@@ -239,6 +239,7 @@ void record_excuse(struct record *record, unsigned session, uint64_t id)
 
 void record_session_ended(struct record *record, unsigned session)
 {
+    record->sessions[session].began = record_moment(record);
     for (size_t i = 0; i < record->message_count; i++) {
         excuse(record, &record->messages[i], session);
     }

@@ -28,8 +28,9 @@ enum {
     RECORD_ACTORS_MAX = 128,
     RECORD_NAME_MAX = 32,
     RECORD_UNLIMITED = 0xffff, /* `sends` of a QoS 1 will: a restart may publish it again */
-    /* What a client acknowledged longer than this before a kill must not be sent again */
-    RECORD_STALE_MS = 5000
+    /* What a client or the broker acknowledged longer than this before a kill is kept for certain,
+     * also where nobody waits for it */
+    RECORD_STALE_MS = 2000
 };
 
 enum message_state {
@@ -80,6 +81,7 @@ struct session {
     struct subscription *subscriptions; /* borrowed for good */
     size_t subscription_count;
     size_t permanent_count;      /* the first ones are never given up */
+    uint64_t began;              /* moment: what was accepted before is not for it */
     struct delivery *deliveries; /* by message id - record.base */
     size_t delivery_cap;
     uint64_t order[RECORD_TOPICS_MAX][3]; /* last first delivery by topic and QoS */
@@ -99,6 +101,7 @@ struct record {
     struct message *messages;
     size_t message_count;
     size_t message_cap;
+    bool has_outages;     /* then acknowledgements of clients may be kept late */
     uint64_t outstanding; /* pairs of message and session that are owed */
     struct session sessions[RECORD_SESSIONS_MAX];
     unsigned session_count;

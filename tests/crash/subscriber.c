@@ -256,7 +256,10 @@ static void subscriber_prepare(struct client *client, struct wire_connect *conne
     struct subscriber *subscriber = subscriber_of(client);
     subscriber__choose_manners(subscriber);
     subscriber->connect_ms = client_now_ms(client);
-    connect->clean_start = client->connection == 0;
+    connect->clean_start = client->connection == 0 || subscriber->begins_anew;
+    if (connect->clean_start) {
+        subscriber->is_known = false; /* whether it is read or not */
+    }
     connect->session_expiry_s = subscriber->expiry_s;
     connect->receive_maximum = (uint16_t)subscriber->window;
 }
@@ -283,6 +286,10 @@ static void begin_anew(struct subscriber *subscriber)
 static void subscriber_online(struct client *client, bool session_present)
 {
     struct subscriber *subscriber = subscriber_of(client);
+    if (session_present && subscriber->begins_anew) {
+        violation_report(record_of(subscriber), VIOLATION_SESSION_KEPT, 0, client->actor,
+                         "after Clean Start");
+    }
     if (session_present && subscriber__must_have_expired(subscriber)) {
         violation_report(record_of(subscriber), VIOLATION_SESSION_KEPT, 0, client->actor,
                          "offline since %u ms, expiry %u s", subscriber->lost_ms,
@@ -296,6 +303,7 @@ static void subscriber_online(struct client *client, bool session_present)
         }
         begin_anew(subscriber);
     }
+    subscriber->begins_anew = false;
     subscriber->answer_count = 0;
     subscriber->unfinished = subscriber->inherited = 0;
     subscriber->left_ms = 0;

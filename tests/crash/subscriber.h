@@ -47,6 +47,7 @@ struct subscriber {
     struct subscription subscriptions[SUBSCRIBER_FILTERS];
     unsigned permanent;                     /* the first ones are never given up */
     uint16_t asked_ids[SUBSCRIBER_FILTERS]; /* packet id of SUBSCRIBE or UNSUBSCRIBE, or 0 */
+    bool begins_anew;                       /* Clean Start, until CONNACK */
     bool is_known;                          /* its session was made for certain */
     uint16_t next_id;
     struct remembered *remembered; /* by packet id */

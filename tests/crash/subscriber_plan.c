@@ -10,6 +10,8 @@ enum {
     AWAY_MAX_MS = 8000,
     AWAY_KILLS_MAX = 4,
     LATE_ANSWER_MS = 30,
+    SHORT_EXPIRY_MAX_S = 60,
+    ANEW_PERCENT = 25,
     EXPIRED_SLACK_MS = 3000 /* a broker may look for sessions that end every second or so */
 };
 
@@ -79,6 +81,8 @@ static void choose_return(struct subscriber *subscriber)
     }
     subscriber->back_at_ms = client_now_ms(&subscriber->client) + away_ms;
     subscriber->client.wanted = false;
+    bool may_end = subscriber->expiry_s <= SHORT_EXPIRY_MAX_S;
+    subscriber->begins_anew = may_end && random_chance(dice, ANEW_PERCENT);
 }
 
 static void choose_next(struct subscriber *subscriber)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@ enum { START_TIMEOUT_MS = 20000, STOP_TIMEOUT_MS = 20000, RETRY_MS = 5, LOG_LINE
 struct broker {
     pid_t pid;
     int pidfd;
+    pid_t logger;     /* copies the broker's pipe to `log`, until that ends; 0: there is none */
     bool told_to_end; /* a second signal would mean: at once */
     bool ended;
     int wait_status;
@@ -153,10 +155,10 @@ static bool write_config(const struct broker *broker, const char *const *setting
 }
 
 /* The child: becomes the broker, and dies with the test whatever happens to that. */
-static void run_binary(const struct broker *broker, const char *binary)
+static void run_binary(const struct broker *broker, const char *binary, int log)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int log = open(broker->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    signal(SIGXFSZ, SIG_IGN); /* see broker_fail_writes() */
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(null, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
@@ -166,12 +168,23 @@ static void run_binary(const struct broker *broker, const char *binary)
     _exit(127);
 }
 
+/* The other child: the log goes through a pipe, which no limit on files stops. */
+static void run_logger(const struct broker *broker, int from)
+{
+    int log = open(broker->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dup2(from, STDIN_FILENO);
+    dup2(log, STDOUT_FILENO);
+    execlp("cat", "cat", (char *)NULL);
+    _exit(127);
+}
+
 /* Waits up to `timeout_ms` for the process to end, and remembers how it did. */
 static bool has_ended(struct broker *broker, int timeout_ms)
 {
     struct pollfd ended = {.fd = broker->pidfd, .events = POLLIN};
     if (!broker->ended && poll(&ended, 1, timeout_ms) == 1) {
         broker->ended = waitpid(broker->pid, &broker->wait_status, 0) == broker->pid;
+        (void)waitpid(broker->logger, NULL, 0); /* the pipe's end is its end */
     }
     return broker->ended;
 }
@@ -229,25 +242,44 @@ static struct broker *create(void)
     broker->port = free_port();
     broker->http_port = free_port();
     broker->pidfd = -1;
+    broker->ended = true;
     return broker;
+}
+
+/* Starts the process, and waits until it accepts connections. */
+static bool run(struct broker *broker)
+{
+    int log[2];
+    if (pipe2(log, O_CLOEXEC) != 0) {
+        return false;
+    }
+    broker->told_to_end = false;
+    broker->logger = fork();
+    if (broker->logger == 0) {
+        run_logger(broker, log[0]);
+    }
+    broker->pid = fork();
+    if (broker->pid == 0) {
+        run_binary(broker, getenv("PULSE_BIN"), log[1]);
+    }
+    close(log[0]);
+    close(log[1]);
+    broker->ended = false;
+    broker->pidfd = (int)syscall(SYS_pidfd_open, broker->pid, 0);
+    return wait_until_it_accepts(broker);
 }
 
 struct broker *broker_start(const char *const *settings)
 {
     static const char *const none[] = {NULL};
-    const char *binary = getenv("PULSE_BIN");
     struct broker *broker = create();
-    if (binary == NULL || broker == NULL || !write_config(broker, settings ? settings : none)) {
+    if (getenv("PULSE_BIN") == NULL || broker == NULL ||
+        !write_config(broker, settings ? settings : none)) {
         fprintf(stderr, "cannot start a broker: is PULSE_BIN set, and /tmp writable?\n");
         free(broker);
         return NULL;
     }
-    broker->pid = fork();
-    if (broker->pid == 0) {
-        run_binary(broker, binary);
-    }
-    broker->pidfd = (int)syscall(SYS_pidfd_open, broker->pid, 0);
-    if (!wait_until_it_accepts(broker)) {
+    if (!run(broker)) {
         fprintf(stderr, "the broker does not accept connections\n");
         broker_stop(broker);
         return NULL;
@@ -298,10 +330,61 @@ bool broker_stop(struct broker *broker)
     }
     if (!broker->ended) {
         kill(broker->pid, SIGKILL);
-        waitpid(broker->pid, &broker->wait_status, 0);
+        has_ended(broker, STOP_TIMEOUT_MS);
     }
     clean_up(broker);
     return ended_well;
+}
+
+bool broker_end(struct broker *broker, int signal_number)
+{
+    broker_signal(broker, signal_number);
+    bool ended = has_ended(broker, STOP_TIMEOUT_MS);
+    if (ended && signal_number == SIGKILL) {
+        ended = WIFSIGNALED(broker->wait_status) && WTERMSIG(broker->wait_status) == SIGKILL;
+    } else {
+        ended = broker_wait_exit(broker, 0);
+    }
+    if (!ended) {
+        explain_end(broker);
+    }
+    close(broker->pidfd);
+    broker->pidfd = -1;
+    return ended;
+}
+
+bool broker_start_again(struct broker *broker)
+{
+    bool runs = run(broker);
+    if (!runs) {
+        fprintf(stderr, "the broker does not come back\n");
+        print_log(broker);
+    }
+    return runs;
+}
+
+bool broker_fail_writes(struct broker *broker, bool fail)
+{
+    struct rlimit limit;
+    if (prlimit(broker->pid, RLIMIT_FSIZE, NULL, &limit) != 0) {
+        return false;
+    }
+    limit.rlim_cur = fail ? 0 : limit.rlim_max;
+    return prlimit(broker->pid, RLIMIT_FSIZE, &limit, NULL) == 0;
+}
+
+unsigned broker_log_lines(const struct broker *broker, const char *text)
+{
+    FILE *file = fopen(broker->log, "r");
+    char line[1024];
+    unsigned count = 0;
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        count += strstr(line, text) != NULL;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return count;
 }
 
 bool broker_alive(struct broker *broker)

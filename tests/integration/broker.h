@@ -7,7 +7,8 @@
  *           its last log lines are printed.
  * Not here  which broker a client talks to (client.h, client_use_broker()).
  *
- * Environment: PULSE_BIN the binary, PULSE_WORKERS server.worker_threads (default 1).
+ * Environment: PULSE_BIN the binary, PULSE_WORKERS server.worker_threads (default 1), PULSE_STORAGE
+ * storage.engine (memory, wal or sqlite; default memory).
  */
 #ifndef TESTS_INTEGRATION_BROKER_H
 #define TESTS_INTEGRATION_BROKER_H
@@ -39,6 +40,24 @@ bool broker_wait_end(struct broker *broker, int timeout_ms);
 /* Takes `broker`: SIGTERM when it runs untold, bounded wait, clean up. True when it had ended well.
  */
 bool broker_stop(struct broker *broker);
+
+/*
+ * Ends the process with SIGTERM or SIGKILL, and waits for it: its folder and its ports stay, for
+ * broker_start_again(). False, and told why, when it did not end as it should.
+ */
+bool broker_end(struct broker *broker, int signal_number);
+
+/* Starts it again after broker_end(), with what it kept. False, and told why: it does not run. */
+bool broker_start_again(struct broker *broker);
+
+/*
+ * From now on the broker can't write to files, or it can again: its limit of their size is 0 bytes.
+ * What it has written stays; its log goes on. False: it could not be done.
+ */
+bool broker_fail_writes(struct broker *broker, bool fail);
+
+/* How many lines of its log have `text` in them; all its starts count. */
+unsigned broker_log_lines(const struct broker *broker, const char *text);
 
 /* True while the process runs. */
 bool broker_alive(struct broker *broker);

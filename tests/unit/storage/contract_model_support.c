@@ -14,7 +14,7 @@ static struct slice copy_bytes(struct slice bytes)
                     bytes.len);
 }
 
-static struct operation row_copy(const struct operation *operation)
+struct operation model_row_copy(const struct operation *operation)
 {
     struct operation row = *operation;
     row.client_id = copy_bytes(operation->client_id);
@@ -30,7 +30,7 @@ static struct operation row_copy(const struct operation *operation)
     return row;
 }
 
-static void row_fini(struct operation *row)
+void model_row_free(struct operation *row)
 {
     mem_free((void *)row->client_id.data);
     mem_free((void *)row->filter.data);
@@ -126,14 +126,14 @@ static bool table_put(struct model_table *table, const struct operation *operati
     uint32_t at = table_seek(table, operation);
     bool found = at < table->count && compare_keys(&table->rows[at], operation) == 0;
     if (found) {
-        row_fini(&table->rows[at]);
+        model_row_free(&table->rows[at]);
     } else {
         table->rows = mem_grow(table->rows, table->count, &table->cap, sizeof(table->rows[0]));
         memmove(&table->rows[at + 1], &table->rows[at],
                 (table->count - at) * sizeof(table->rows[0]));
         table->count++;
     }
-    table->rows[at] = row_copy(operation);
+    table->rows[at] = model_row_copy(operation);
     return !found;
 }
 
@@ -146,7 +146,7 @@ static void table_filter(struct model_table *table, const struct model *model,
     uint32_t kept = 0;
     for (uint32_t i = 0; i < table->count; i++) {
         if (gone(model, &table->rows[i], operation)) {
-            row_fini(&table->rows[i]);
+            model_row_free(&table->rows[i]);
         } else {
             table->rows[kept++] = table->rows[i];
         }
@@ -185,7 +185,7 @@ void model_fini(struct model *model)
     for (unsigned type = 0; type < OPERATION_TYPES; type++) {
         struct model_table *table = &model->tables[type];
         for (uint32_t i = 0; i < table->count; i++) {
-            row_fini(&table->rows[i]);
+            model_row_free(&table->rows[i]);
         }
         mem_free(table->rows);
     }

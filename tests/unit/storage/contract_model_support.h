@@ -21,6 +21,10 @@ struct model_table {
     uint32_t cap;
 };
 
+/* A copy with bytes of its own, and its end. */
+struct operation model_row_copy(const struct operation *operation);
+void model_row_free(struct operation *row);
+
 /* Zeroed it is empty. End it with model_fini. */
 struct model {
     struct model_table tables[OPERATION_TYPES]; /* those of ..._PUT and QUEUE_PUSH are used */

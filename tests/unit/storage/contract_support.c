@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 
 #include "base/clock.h"
+#include "base/macros.h"
 #include "base/mem.h"
 #include "storage/wal_manifest.h"
 #include "tests/unit/storage/mariadb_support.h"
@@ -250,16 +251,54 @@ enum err store_try_open(struct store *store)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
+/* Gives operations whose bytes are gone at the next call, as the contract allows. */
+struct fleeting_batch {
+    struct batch batch;
+    const struct operation *operations;
+    size_t count;
+    size_t at;
+    struct operation given;
+};
+
+static void forget_given(struct fleeting_batch *batch)
+{
+    model_row_free(&batch->given);
+    batch->given = (struct operation){.type = OPERATION_TYPES};
+}
+
+static bool give_next(struct batch *base, struct operation *operation)
+{
+    struct fleeting_batch *batch = container_of(base, struct fleeting_batch, batch);
+    forget_given(batch);
+    if (batch->at == batch->count) {
+        return false;
+    }
+    batch->given = model_row_copy(&batch->operations[batch->at++]);
+    *operation = batch->given;
+    return true;
+}
+
+static void begin_anew(struct batch *base)
+{
+    struct fleeting_batch *batch = container_of(base, struct fleeting_batch, batch);
+    forget_given(batch);
+    batch->at = 0;
+}
+
 void store_repeat(struct store *store, const struct operation *operations, size_t count)
 {
     if (store->model_only) {
         return;
     }
-    struct array_batch batch;
-    array_batch_init(&batch, operations, count);
-    batch.batch.now_ms = store->now_ms;
-    batch.batch.next_id = store->next_id;
+    struct fleeting_batch batch = {.batch = {.next = give_next,
+                                             .rewind = begin_anew,
+                                             .now_ms = store->now_ms,
+                                             .next_id = store->next_id},
+                                   .operations = operations,
+                                   .count = count,
+                                   .at = count}; /* as an attempt that failed leaves it */
     must_be_ok(store, store->type->apply(store->engine, &batch.batch), "apply");
+    forget_given(&batch);
 }
 
 void store_apply(struct store *store, const struct operation *operations, size_t count)

@@ -44,8 +44,7 @@ static const char *const look_alikes[] = {
     "\\",
     "\\0",
     "a;--",
-    "\xef\xbb\xbf"
-    "a",
+    "\357\273\277a",
     "NULL",
     "1",
     "01",

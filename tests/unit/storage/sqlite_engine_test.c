@@ -240,6 +240,11 @@ static void a_row_that_cant_be_is_damage(void **state)
         {"UPDATE queue SET qos = 3", "UPDATE queue SET qos = 1"},
         {"UPDATE queue SET retain = 2", "UPDATE queue SET retain = 0"},
         {"UPDATE queue SET subscription_ids = '7,x'", "UPDATE queue SET subscription_ids = NULL"},
+        {"UPDATE queue SET subscription_ids = ','", "UPDATE queue SET subscription_ids = '7'"},
+        {"UPDATE queue SET subscription_ids = '7,'", "UPDATE queue SET subscription_ids = '7,8'"},
+        {"UPDATE queue SET subscription_ids = ',,,,'", "UPDATE queue SET subscription_ids = '7'"},
+        {"UPDATE queue SET subscription_ids = '99999999999999999999999'",
+         "UPDATE queue SET subscription_ids = '4294967295'"},
         {"UPDATE queue SET subscription_ids = '4294967296'",
          "UPDATE queue SET subscription_ids = NULL"},
         {"UPDATE messages SET topic = ''", "UPDATE messages SET topic = 't'"},
@@ -255,6 +260,61 @@ static void a_row_that_cant_be_is_damage(void **state)
         run(store, changes[i][1]);
         assert_int_equal(try_load(store), ERR_OK);
     }
+    store_open(store);
+}
+
+/* The file alone: a log beside it would be taken for its own. */
+static void write_file(const struct store *store, const uint8_t *bytes, size_t len)
+{
+    char log_name[PATH_BYTES];
+    (void)snprintf(log_name, sizeof(log_name), "%s-wal", store->config.sqlite_path);
+    (void)unlink(log_name); /* there may be none */
+    FILE *file = fopen(store->config.sqlite_path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Opens a damaged file and uses it as far as it goes. */
+static void use_damaged(struct store *store)
+{
+    struct engine *engine = NULL;
+    struct engine_loaded loaded;
+    if (store->type->open(&store->config, &store->stats, &engine) != ERR_OK) {
+        return;
+    }
+    if (store->type->load(engine, &(struct operation_sink){NULL, ignore}, &loaded) == ERR_OK) {
+        const struct operation drop = session_drop(1);
+        struct array_batch batch;
+        array_batch_init(&batch, &drop, 1);
+        (void)store->type->apply(engine, &batch.batch); /* may be possible, or not */
+        for (int i = 0; i < 20 && store->type->tend(engine, store->now_ms); i++) {
+        }
+    }
+    store->type->close(engine);
+}
+
+static void damage_anywhere_is_an_error_or_harmless(void **state)
+{
+    struct store *store = opened(state);
+    uint64_t random = contract_seed();
+    size_t len = 0;
+    fill(store, 30);
+    store_close(store);
+    uint8_t *bytes = read_file(store, &len);
+    uint8_t *damaged = mem_alloc(len);
+    for (unsigned i = 0; i < 100; i++) {
+        memcpy(damaged, bytes, len);
+        for (uint64_t flips = 1 + contract_draw(&random, 20); flips > 0; flips--) {
+            size_t at = contract_draw(&random, contract_draw(&random, 2) == 0 ? len : 4096);
+            damaged[at] = (uint8_t)contract_draw(&random, 256);
+        }
+        write_file(store, damaged, contract_draw(&random, 8) == 0 ? len / 2 : len);
+        use_damaged(store);
+    }
+    write_file(store, bytes, len);
+    mem_free(bytes);
+    mem_free(damaged);
     store_open(store);
 }
 
@@ -429,6 +489,7 @@ int main(void)
         with_store(a_store_needs_no_owner),
         with_store(a_damaged_page_is_found_when_opening),
         with_store(a_row_that_cant_be_is_damage),
+        with_store(damage_anywhere_is_an_error_or_harmless),
         with_store(an_operator_reads_the_tables_while_the_broker_runs),
         with_store(an_operator_who_writes_holds_up_a_batch_for_a_while),
         with_store(an_operator_who_reads_holds_up_nothing_but_the_log),

@@ -129,6 +129,22 @@ void wal_store_expect(const struct wal_store *store, const struct wal_model *mod
     text_fini(&wanted);
 }
 
+void wal_store_set_room(struct wal_store *store, uint64_t room)
+{
+    (void)pthread_mutex_lock(&store->disk.mutex);
+    store->disk.room = room;
+    (void)pthread_mutex_unlock(&store->disk.mutex);
+}
+
+bool wal_store_end_faults(struct wal_store *store)
+{
+    (void)pthread_mutex_lock(&store->disk.mutex);
+    bool failed = store->disk.failed > 0;
+    (void)pthread_mutex_unlock(&store->disk.mutex);
+    faulty_files_fail(&store->disk, 0, 0, 0, false);
+    return failed;
+}
+
 const char *wal_store_path(const char *name)
 {
     static char path[256];

@@ -59,6 +59,12 @@ uint64_t wal_store_seed(void);
 /* Whether the last load gave what the model says. */
 void wal_store_expect(const struct wal_store *store, const struct wal_model *model);
 
+/* The bytes that all files may have together; UINT64_MAX: any number. */
+void wal_store_set_room(struct wal_store *store, uint64_t room);
+
+/* Whether a call was made to fail since faulty_files_fail; no more are from now on. */
+bool wal_store_end_faults(struct wal_store *store);
+
 /* The path of a file in the store's folder; borrowed until the next call. */
 const char *wal_store_path(const char *name);
 

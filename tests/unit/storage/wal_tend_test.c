@@ -81,9 +81,9 @@ static void a_compaction_that_failed_is_tried_again_later(void **state)
     (void)state;
     wal_store_engine(&store)->compact_max_bytes = 100 << 10;
     apply_kilobytes(150);
-    store.disk.room = faulty_files_bytes(&store.disk);
+    wal_store_set_room(&store, faulty_files_bytes(&store.disk));
     assert_int_equal(tend_until_done(1000), 0);
-    store.disk.room = UINT64_MAX;
+    wal_store_set_room(&store, UINT64_MAX);
     assert_int_equal(tend_until_done(2000), 0);
     apply_kilobytes(5); /* meanwhile the log is written on */
     assert_int_equal(tend_until_done(40000), 1);

@@ -1,0 +1,73 @@
+#include "tests/integration/restart.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int restart_by_term = SIGTERM;
+int restart_by_kill = SIGKILL;
+
+enum { LOOK_AGAIN_MS = 10, LOOKS = 5 };
+
+bool restart_has_storage(void)
+{
+    const char *engine = getenv("PULSE_STORAGE");
+    if (engine != NULL && strcmp(engine, "memory") != 0) {
+        return true;
+    }
+    fprintf(stderr, "SKIPPED: PULSE_STORAGE is not set, or memory: nothing is kept\n");
+    return false;
+}
+
+int restart_run(const char *name, const struct CMUnitTest *tests, size_t count, int argc,
+                char **argv)
+{
+    if (!restart_has_storage()) {
+        return 0;
+    }
+    char title[64];
+    snprintf(title, sizeof(title), "%s.strict", name);
+    int strict = suite_run(title, tests, count, BROKER_SETTINGS("storage.commit_policy: strict"),
+                           argc, argv);
+    snprintf(title, sizeof(title), "%s.balanced", name);
+    int balanced = suite_run(title, tests, count,
+                             BROKER_SETTINGS("storage.commit_policy: balanced"), argc, argv);
+    return strict != 0 ? strict : balanced;
+}
+
+void restart_after(void **state, int ms)
+{
+    if (!broker_end(suite_broker(), *(const int *)*state)) {
+        test_fail("the broker did not end as it should");
+    }
+    client_close_all();
+    let_time_pass(ms);
+    if (!broker_start_again(suite_broker())) {
+        test_fail("the broker did not come back");
+    }
+}
+
+void await_stored(void)
+{
+    for (int quiet = 0; quiet < LOOKS;) {
+        double before = metric_value("pulse_storage_operations_total");
+        metric_expect("pulse_storage_pending_operations", 0);
+        poll(NULL, 0, LOOK_AGAIN_MS);
+        quiet = metric_value("pulse_storage_operations_total") == before ? quiet + 1 : 0;
+    }
+}
+
+struct client *connect_again(const char *id)
+{
+    struct client *c = connect_keeping(id);
+    assert_true(client_last(c)->session_present);
+    return c;
+}
+
+struct client *connect_to_none(const char *id)
+{
+    struct client *c = connect_keeping(id);
+    assert_false(client_last(c)->session_present);
+    return c;
+}
