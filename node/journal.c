@@ -24,14 +24,24 @@
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
+static void put_away(struct journal *journal, struct journal_part *part)
+{
+    part_clear(&part->part);
+    part->bytes = 0;
+    part->next = journal->spare;
+    journal->spare = part;
+}
+
 static void open_part(struct worker *worker, struct mail *mail)
 {
+    struct journal *journal = &worker->journal;
     struct journal_part *part = container_of(mail, struct journal_part, mail);
-    worker->journal.under_way--;
+    journal->under_way--;
+    if (journal->latest == part) {
+        journal->latest = NULL;
+    }
     journal__complete(worker, part);
-    part_clear(&part->part);
-    part->next = worker->journal.spare;
-    worker->journal.spare = part;
+    put_away(journal, part);
 }
 
 /* On the writer's thread. */
@@ -99,9 +109,13 @@ void journal_fini(struct worker *worker)
 
 /* ---- handing over ---------------------------------------------------------------------------- */
 
+/* There is room again. */
 static void let_go_on(struct worker *worker)
 {
     struct journal *journal = &worker->journal;
+    if (journal_full(worker)) {
+        return;
+    }
     for (uint32_t i = 0; i < journal->held_up_count; i++) {
         struct session *session = session_table_get(&worker->sessions, journal->held_up[i]);
         if (session != NULL) {
@@ -125,28 +139,31 @@ static void hand_over(struct worker *worker, struct journal_part **slot)
     storage_submit(journal->storage, &part->part);
 }
 
-/* Everything in it was undone: what waited need not wait. */
-static void finish_empty(struct worker *worker, struct journal_part **slot)
+/* Everything in it was undone: what waited need not wait for more than was handed over before. */
+static void finish_empty(struct worker *worker, struct journal_part *part)
 {
-    struct journal_part *part = *slot;
-    *slot = take_part(worker);
+    struct journal *journal = &worker->journal;
+    for (uint32_t i = 0; i < part->wait_count && journal->latest != NULL; i++) {
+        *journal__wait(journal->latest) = part->waits[i];
+    }
+    part->wait_count = journal->latest != NULL ? 0 : part->wait_count;
     part->outcome = ERR_OK;
     journal__complete(worker, part);
-    part_clear(&part->part);
-    part->next = worker->journal.spare;
-    worker->journal.spare = part;
+    put_away(journal, part);
 }
 
 static void flush_filling(struct worker *worker)
 {
     struct journal *journal = &worker->journal;
-    if (journal->filling->part.live > 0) {
-        hand_over(worker, &journal->filling);
-    } else {
-        finish_empty(worker, &journal->filling);
+    struct journal_part *part = journal->filling;
+    if (part->part.live == 0) {
+        journal->filling = take_part(worker);
+        finish_empty(worker, part);
+        return;
     }
-    journal->bytes = 0;
-    let_go_on(worker);
+    /* under `fast` nothing waits, for what was handed over is as good as held */
+    journal->latest = storage_policy(journal->storage) == COMMIT_FAST ? NULL : part;
+    hand_over(worker, &journal->filling);
 }
 
 void journal__begin_undoable(struct worker *worker)
@@ -173,6 +190,7 @@ static void flush_undoable(struct worker *worker)
     } else if (journal->undoable->part.live == 0 && journal->undoable->part.count > 0) {
         journal->undoable_free = 0;
         part_clear(&journal->undoable->part);
+        journal->undoable->bytes = 0;
     }
 }
 
@@ -188,12 +206,14 @@ bool journal_flush(struct worker *worker)
         return false;
     }
     uint32_t before = journal->under_way;
-    if (is_filled(journal) && journal->under_way < PARTS_UNDER_WAY) {
+    bool empty = journal->filling->part.live == 0;
+    if (is_filled(journal) && (empty || journal->under_way < PARTS_UNDER_WAY)) {
         flush_filling(worker);
     }
     if (journal->under_way <= PARTS_UNDER_WAY) { /* they have a place of their own */
         flush_undoable(worker);
     }
+    let_go_on(worker);
     return journal->under_way != before && storage_policy(journal->storage) == COMMIT_FAST;
 }
 
@@ -214,7 +234,9 @@ void journal_flush_all(struct worker *worker)
 bool journal_full(const struct worker *worker)
 {
     const struct journal *journal = &worker->journal;
-    return journal->filling->part.count >= CHANGES_MAX || journal->bytes >= BYTES_MAX;
+    return journal->filling->part.count >= CHANGES_MAX ||
+           journal->undoable->part.count >= CHANGES_MAX ||
+           journal->filling->bytes + journal->undoable->bytes >= BYTES_MAX;
 }
 
 void journal_hold_up(struct session *session)
@@ -384,5 +406,5 @@ void journal_retained(struct worker *worker, struct message *message, struct rec
     change->message = kept;
     /* what a placement writes comes later, and needs no help */
     change->waiter = receipt_places(receipt) ? NULL : receipt_hold(worker, receipt);
-    journal->bytes += message_bytes(kept);
+    journal->filling->bytes += message_bytes(kept);
 }

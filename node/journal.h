@@ -40,13 +40,13 @@ struct worker;
 struct journal {
     struct storage *storage;       /* NULL: nothing is kept */
     struct journal_part *filling;  /* goes with the next hand-over */
+    struct journal_part *latest;   /* the last one that was filled, while storage has it; or NULL */
     struct journal_part *undoable; /* pushes that will probably be undone soon */
     struct journal_part *spare;    /* a list of empty ones */
     uint64_t *held_up;             /* session handles of publishers that wait for room */
     uint32_t held_up_count;
     uint32_t held_up_cap;
     uint32_t under_way; /* parts that storage has */
-    size_t bytes;       /* of messages in `filling`, about */
     uint64_t undoable_since_ms;
     uint32_t undoable_free; /* a change in `undoable` that was taken back, + 1; see journal.c */
     uv_timer_t clock;       /* for the end of the undo window */
@@ -110,8 +110,8 @@ void journal_retained(struct worker *worker, struct message *message, struct rec
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-/* Sends PUBCOMP, or SUBACK or UNSUBACK with `count` reasons, when all changes so far are held: at
- * once if there are none. */
+/* Sends PUBCOMP, or SUBACK or UNSUBACK with `count` reasons, when all changes so far are held (also
+ * for what changes nothing: it may be asked again): at once if they are. */
 void journal_answer(struct conn *conn, enum mqtt_packet type, uint16_t packet_id,
                     const uint8_t *reasons, size_t count);
 

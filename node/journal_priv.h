@@ -37,6 +37,7 @@ struct journal_part {
     struct journal_wait *waits;
     uint32_t wait_count;
     uint32_t wait_cap;
+    size_t bytes; /* of the messages of its pushes and retained messages */
     enum err outcome;
 };
 
@@ -59,8 +60,8 @@ static inline struct change *journal__change_at(const struct storage_part *part,
 /* The undo window begins: `undoable` is empty and gets its first push. */
 void journal__begin_undoable(struct worker *worker);
 
-/* Adds a wait to the part that is being filled; fields are the caller's to fill in. */
-struct journal_wait *journal__wait(struct journal *journal);
+/* Adds a wait to `part`; fields are the caller's to fill in. */
+struct journal_wait *journal__wait(struct journal_part *part);
 
 /* Everything that waited for `part` goes on; or, with an error, is forgotten. */
 void journal__complete(struct worker *worker, struct journal_part *part);

@@ -32,10 +32,11 @@ static struct change describe_push(const struct session *session,
     return change;
 }
 
-static struct change *add_push(struct storage_part *part, const struct change *change)
+static struct change *add_push(struct journal_part *part, const struct change *change)
 {
-    struct change *added = part_add(part, OPERATION_QUEUE_PUSH, change->session);
+    struct change *added = part_add(&part->part, OPERATION_QUEUE_PUSH, change->session);
     *added = *change;
+    part->bytes += message_bytes(change->message);
     return added;
 }
 
@@ -54,23 +55,25 @@ static uint32_t add_undoable(struct worker *worker, const struct change *change)
     }
     uint32_t place = journal->undoable_free;
     if (place == 0) {
-        (void)add_push(part, change);
+        (void)add_push(journal->undoable, change);
         return part->count;
     }
     struct change *freed = &part->changes[place - 1];
     journal->undoable_free = (uint32_t)freed->position;
     *freed = *change;
     part->live++;
+    journal->undoable->bytes += message_bytes(change->message);
     return place;
 }
 
 /* Takes `push` back, which is in `part`. */
-static void take_back(struct journal *journal, struct storage_part *part, struct change *push)
+static void take_back(struct journal *journal, struct journal_part *part, struct change *push)
 {
-    part_cancel(part, push);
-    if (part == &journal->undoable->part) {
+    part->bytes -= message_bytes(push->message);
+    part_cancel(&part->part, push);
+    if (part == journal->undoable) {
         push->position = journal->undoable_free;
-        journal->undoable_free = (uint32_t)(push - part->changes) + 1;
+        journal->undoable_free = (uint32_t)(push - part->part.changes) + 1;
     }
     stat_add(storage_stats(journal->storage), STAT_CANCELLED, 1);
 }
@@ -92,25 +95,24 @@ void journal_push(struct session *session, struct outbound_entry *entry, struct 
     if (undoable && worker->config->storage_undo_window_ms > 0) {
         entry->change = add_undoable(worker, &change);
     } else {
-        (void)add_push(journal__filling(session), &change);
+        (void)add_push(worker->journal.filling, &change);
         entry->change = journal__filling(session)->count;
     }
     if (entry->qos_2) {
         entry->gate = OUTBOUND_UNTIL_HELD;
         journal__wait_held(session, entry->position);
     }
-    worker->journal.bytes += message_bytes(entry->message);
 }
 
 /* The push of `entry`, if it has not been handed over; `*part` is where it is. */
 static struct change *find_push(struct session *session, const struct outbound_entry *entry,
-                                struct storage_part **part)
+                                struct journal_part **part)
 {
-    struct storage_part *places[] = {journal__filling(session),
-                                     &session->worker->journal.undoable->part};
+    struct journal *journal = &session->worker->journal;
+    struct journal_part *places[] = {journal->filling, journal->undoable};
     for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
-        struct change *change =
-            journal__change_at(places[i], entry->change, OPERATION_QUEUE_PUSH, session->stored_id);
+        struct change *change = journal__change_at(&places[i]->part, entry->change,
+                                                   OPERATION_QUEUE_PUSH, session->stored_id);
         if (change != NULL && change->position == entry->position) {
             *part = places[i];
             return change;
@@ -132,7 +134,7 @@ void journal_pop(struct session *session, const struct outbound_entry *entry)
     if (session->stored_id == 0 || entry->gate == OUTBOUND_UNTIL_PLACED) {
         return; /* what is on its way to a placement is popped when it comes back: journal_placed */
     }
-    struct storage_part *part = NULL;
+    struct journal_part *part = NULL;
     struct change *push = find_push(session, entry, &part);
     if (push != NULL) {
         struct receipt *waiter = push->waiter;
@@ -150,12 +152,14 @@ void journal_pop_placed(struct session *session, const struct outbound_entry *en
     if (session->stored_id == 0) {
         return;
     }
-    struct storage_part *part = NULL;
+    struct journal_part *part = NULL;
     struct change *push = find_push(session, entry, &part);
-    if (push != NULL && part != journal__filling(session)) { /* the pop must not come before it */
-        (void)add_push(journal__filling(session), push);
+    struct journal_part *filling = session->worker->journal.filling;
+    if (push != NULL && part != filling) { /* the pop must not come before it */
+        (void)add_push(filling, push);
+        part->bytes -= message_bytes(push->message);
         *push = (struct change){.type = CHANGE_NONE};
-        part->live--; /* its place stays unused */
+        part->part.live--; /* its place stays unused */
     }
     add_pop(&placement->placement->closing, session, entry);
 }
@@ -169,7 +173,7 @@ bool journal_release(struct session *session, struct outbound_entry *entry)
         part_add(journal__filling(session), OPERATION_QUEUE_RELEASE, session->stored_id);
     change->position = entry->position;
     change->message = message_keep(entry->message);
-    struct journal_wait *wait = journal__wait(&session->worker->journal);
+    struct journal_wait *wait = journal__wait(session->worker->journal.filling);
     wait->kind = WAIT_RELEASE;
     wait->session = session->handle;
     wait->position = entry->position;
@@ -184,10 +188,9 @@ void journal_place(struct worker *worker, struct receipt *receipt)
     struct storage_part *closing = &receipt->placement->closing;
     uint32_t before = part->count;
     for (struct carried *own = receipt->placement->carried; own != NULL; own = own->next) {
-        struct change *added = add_push(part, &own->change);
+        struct change *added = add_push(worker->journal.filling, &own->change);
         added->message = message_keep(own->change.message); /* journal_placed needs it too */
         own->change.owned = NULL;
-        worker->journal.bytes += message_bytes(added->message);
     }
     for (uint32_t i = 0; i < closing->count; i++) {
         *part_add(part, OPERATION_QUEUE_POP, 0) = closing->changes[i];

@@ -5,9 +5,8 @@
 #include "node/receipt.h"
 #include "node/session.h"
 
-struct journal_wait *journal__wait(struct journal *journal)
+struct journal_wait *journal__wait(struct journal_part *part)
 {
-    struct journal_part *part = journal->filling;
     part->waits = mem_grow(part->waits, part->wait_count, &part->wait_cap, sizeof(*part->waits));
     struct journal_wait *wait = &part->waits[part->wait_count++];
     *wait = (struct journal_wait){.kind = WAIT_HELD};
@@ -23,7 +22,7 @@ void journal__wait_held(struct session *session, uint64_t position)
         wait = &part->waits[session->held_wait - 1];
     }
     if (wait == NULL || wait->kind != WAIT_HELD || wait->session != session->handle) {
-        wait = journal__wait(journal);
+        wait = journal__wait(part);
         wait->session = session->handle;
         session->held_wait = part->wait_count;
     }
@@ -45,11 +44,13 @@ void journal_answer(struct conn *conn, enum mqtt_packet type, uint16_t packet_id
 {
     struct session *session = conn->session;
     struct journal *journal = &conn->worker->journal;
-    if (session->stored_id == 0 || journal->filling->part.count == 0) {
+    struct journal_part *part =
+        journal->filling->part.count > 0 ? journal->filling : journal->latest;
+    if (session->stored_id == 0 || part == NULL) {
         send_answer(conn, type, packet_id, reasons, count);
         return;
     }
-    struct journal_wait *wait = journal__wait(journal);
+    struct journal_wait *wait = journal__wait(part);
     wait->kind = WAIT_ANSWER;
     wait->packet = (uint8_t)type;
     wait->packet_id = packet_id;

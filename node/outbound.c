@@ -123,7 +123,7 @@ static enum err append(struct outbound *out, struct outbound_entry entry, const 
         return ERR_MEMORY;
     }
     entry.many_ids = false;
-    if (id_count > 1 && keep_ids(out, &entry, ids, id_count) != ERR_OK) {
+    if (id_count > 1 && entry.message != NULL && keep_ids(out, &entry, ids, id_count) != ERR_OK) {
         return ERR_MEMORY;
     }
     out->count++;

@@ -37,6 +37,7 @@ struct restore {
     uint32_t outdated_count;
     uint32_t outdated_cap;
     size_t refused; /* retained messages over the limit */
+    size_t unfit;   /* queue entries at positions that can't be */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -96,19 +97,43 @@ static struct session *find_session(const struct restore *restore, uint64_t id)
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
-/* What it refers to is not referred to by it any more. */
-static void forget_messages(struct session *session)
+static void count_entry(struct session *session, const struct outbound_entry *entry, int64_t by)
+{
+    struct metrics *metrics = &session->worker->metrics;
+    if (entry->state == OUTBOUND_WAITING) {
+        metric_add(metrics, METRIC_QUEUED, by);
+    } else {
+        metric_add(metrics, entry->qos_2 ? METRIC_QOS2_INFLIGHT : METRIC_QOS1_INFLIGHT, by);
+    }
+}
+
+static void count_entries(struct session *session, uint32_t from, uint32_t end, int64_t by)
+{
+    for (uint32_t i = from; i < end; i++) {
+        count_entry(session, outbound_at(&session->outbound, i), by);
+    }
+}
+
+/* It was read, and is not to be there: as if it had not been read. */
+static void forget_session(struct session *session)
 {
     struct outbound *out = &session->outbound;
+    count_entries(session, 0, out->count, -1);
     for (uint32_t i = 0; i < out->count; i++) {
         struct message *message = outbound_at(out, i)->message;
         if (message != NULL) {
             message->stored_refs--;
         }
     }
+    struct metrics *metrics = &session->worker->metrics;
+    metric_add(metrics, METRIC_QUEUED_BYTES, -(int64_t)out->bytes);
+    if (session->inbound != NULL) {
+        metric_add(metrics, METRIC_QOS2_INFLIGHT, -(int64_t)session->inbound->id_count);
+    }
     if (session->will != NULL) {
         session->will->message->stored_refs--;
     }
+    session_free(session);
 }
 
 /* Of two sessions of one client, which a crash in between can leave, the newer one counts. */
@@ -124,8 +149,7 @@ static bool is_outdated(struct restore *restore, struct worker *worker,
         struct restored *own = restore->sessions.entries[i].value;
         if (own != NULL && own->session == other && own->stored_id < drop) {
             drop = own->stored_id;
-            forget_messages(other);
-            session_free(other);
+            forget_session(other);
             own->session = NULL;
         }
     }
@@ -208,16 +232,6 @@ static enum err take_will(struct restore *restore, const struct operation *opera
     return ERR_OK;
 }
 
-static void count_entry(struct session *session, enum outbound_state state, bool qos_2)
-{
-    struct metrics *metrics = &session->worker->metrics;
-    if (state == OUTBOUND_WAITING) {
-        metric_add(metrics, METRIC_QUEUED, 1);
-    } else {
-        metric_add(metrics, qos_2 ? METRIC_QOS2_INFLIGHT : METRIC_QOS1_INFLIGHT, 1);
-    }
-}
-
 /* What may have been sent keeps its packet id, and is sent again as such. */
 static enum outbound_state state_of(const struct restored *own, const struct operation *operation)
 {
@@ -239,6 +253,10 @@ static enum err take_push(struct restore *restore, const struct operation *opera
         return ERR_OK;
     }
     struct outbound *out = &own->session->outbound;
+    if (operation->position <= out->last_position || operation->position > OUTBOUND_POSITION_MAX) {
+        restore->unfit++;
+        return ERR_OK;
+    }
     struct outbound_entry entry = {.message = operation->released ? NULL : message_keep(message),
                                    .position = operation->position & OUTBOUND_POSITION_MAX,
                                    .state = state_of(own, operation),
@@ -249,8 +267,12 @@ static enum err take_push(struct restore *restore, const struct operation *opera
                                                           ? operation->subscription_ids[0]
                                                           : 0};
     size_t before = out->bytes;
+    uint32_t waiting = entry.state == OUTBOUND_WAITING ? out->count : out->inflight;
+    uint32_t end = out->count;
+    count_entries(own->session, waiting, end, -1);
     enum err err =
         outbound_restore(out, entry, operation->subscription_ids, operation->subscription_id_count);
+    count_entries(own->session, waiting, end, 1); /* they count as sent if this one was */
     if (err != ERR_OK) {
         message_unref(entry.message);
         return err;
@@ -258,7 +280,7 @@ static enum err take_push(struct restore *restore, const struct operation *opera
     if (message != NULL) {
         message->stored_refs++;
     }
-    count_entry(own->session, entry.state, entry.qos_2);
+    count_entry(own->session, &entry, 1);
     metric_add(&own->session->worker->metrics, METRIC_QUEUED_BYTES, (int64_t)(out->bytes - before));
     return ERR_OK;
 }
@@ -308,6 +330,15 @@ static enum err take(void *context, const struct operation *operation)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* New entries come behind all that were ever sent, also behind those that are finished. */
+static void continue_positions(struct session *session, uint64_t sent_to)
+{
+    struct outbound *out = &session->outbound;
+    if (sent_to <= OUTBOUND_POSITION_MAX && out->last_position + 1 < sent_to) {
+        out->last_position = sent_to - 1;
+    }
+}
+
 /* From here on the session is like any other that is offline. */
 static void let_live(struct restore *restore, const struct restored *own)
 {
@@ -317,6 +348,7 @@ static void let_live(struct restore *restore, const struct restored *own)
     uint64_t since_ms = own->offline_since_ms > 0 ? own->offline_since_ms : now_ms;
     session->stored_id = own->stored_id;
     session->held_to = 0;
+    continue_positions(session, own->sent_to);
     session_restored(session, now_ms > since_ms ? now_ms - since_ms : 0);
     if (own->offline_since_ms == 0) {
         journal_session(session); /* a second crash must not give it more time */
@@ -341,6 +373,10 @@ static void finish(struct restore *restore, bool loaded)
     if (restore->refused > 0) {
         log_warning(LOG_STORAGE, "stored retained messages left out: limits are lower now",
                     log_uint("messages", restore->refused));
+    }
+    if (restore->unfit > 0) {
+        log_error(LOG_STORAGE, "stored queue entries left out: their positions can't be",
+                  log_uint("entries", restore->unfit));
     }
     mem_free(restore->sessions.entries);
     mem_free(restore->messages.entries);

@@ -134,18 +134,23 @@ static void stop_keeping(struct session *session)
     session->held_to = UINT64_MAX;
 }
 
-void session_end(struct session *session)
+/* `placement` (taken, NULL: none yet) has what is already to be told of it. */
+static void end(struct session *session, struct receipt *placement)
 {
     ASSERT(session->conn == NULL);
     log_debug(LOG_SESSION, "session ended", log_slice("client_id", session_client_id(session)));
     struct worker *worker = session->worker;
-    struct receipt *placement = NULL;
     publish_will(session, &placement);
     session_pass_on_shared(session, true, &placement);
     count_lost(session);
     journal_session_drop(session, placement);
     session_free(session);
     receipt_done(worker, placement);
+}
+
+void session_end(struct session *session)
+{
+    end(session, NULL);
 }
 
 void session_set_expiry(struct session *session, uint32_t expiry_s)
@@ -249,8 +254,7 @@ void session_detach(struct session *session, bool keep_will)
         publish_will(session, &placement);
     }
     if (session->expiry_s == 0) {
-        receipt_done(worker, placement);
-        session_end(session);
+        end(session, placement);
         return;
     }
     journal_session(session);

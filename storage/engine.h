@@ -31,8 +31,8 @@ struct engine {
 
 /* What a store knew when it was last written. */
 struct engine_loaded {
-    uint64_t last_seen_ms; /* the latest batch.now_ms, about; 0: a new store */
-    uint64_t next_id;      /* the lowest id that is free; at least 1 */
+    uint64_t last_seen_ms; /* the latest batch.now_ms, or up to 1 s before it; 0: a new store */
+    uint64_t next_id;      /* it and all above are free; at least 1; numbers may be left out */
 };
 
 struct engine_type {
@@ -48,13 +48,16 @@ struct engine_type {
      * in the order of its positions. Never a drop or pop. Leaves out what nothing refers to, and
      * what refers to nothing. `loaded` is set before the first operation is given: the sink needs
      * the storage clock for moments. Once, after open and before the first apply.
+     *
+     * Of a released queue entry only session, position, qos, released and message = 0 count. What
+     * has expired is given with its times; only expired retained messages may be missing.
      */
     enum err (*load)(struct engine *engine, const struct operation_sink *sink,
                      struct engine_loaded *loaded);
 
     /*
-     * Applies one batch, all or nothing: afterwards it survives a kill -9 of this process. After an
-     * error the same batch comes again, and no other before it.
+     * Rewinds `batch` and applies it, all or nothing: afterwards it survives a kill -9 of this
+     * process. After an error the same batch comes again, and no other before it.
      */
     enum err (*apply)(struct engine *engine, struct batch *batch);
 

@@ -61,8 +61,13 @@ static const struct {
     {ER_CONNECTION_KILLED, FATE_LOST},
     {ER_HOST_IS_BLOCKED, FATE_LOST},
     {ER_STATEMENT_TIMEOUT, FATE_LOST},
+    {ER_NET_ERROR_ON_WRITE, FATE_LOST},
+    {ER_NET_WRITE_INTERRUPTED, FATE_LOST},
+    {3169 /* MySQL: killed */, FATE_LOST},
+    {4031 /* MySQL: silent for too long */, FATE_LOST},
     {ER_LOCK_WAIT_TIMEOUT, FATE_CONFLICT},
     {ER_LOCK_DEADLOCK, FATE_CONFLICT},
+    {3101 /* MySQL: a group member had an earlier one */, FATE_CONFLICT},
     {ER_CHECKREAD, FATE_CONFLICT}, /* a row has changed since it was read */
     {ER_OPTION_PREVENTS_STATEMENT, FATE_READ_ONLY},
     {ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, FATE_READ_ONLY},
@@ -75,6 +80,7 @@ static const struct {
     {ER_BAD_DB_ERROR, FATE_REFUSED},
     {ER_TABLEACCESS_DENIED_ERROR, FATE_REFUSED},
     {ER_HOST_NOT_PRIVILEGED, FATE_REFUSED},
+    {3159 /* MySQL: only with TLS */, FATE_REFUSED},
     {ER_ACCESS_DENIED_NO_PASSWORD_ERROR, FATE_REFUSED},
     {CR_AUTH_PLUGIN_CANNOT_LOAD, FATE_REFUSED},
     {CR_AUTH_PLUGIN_ERR, FATE_REFUSED},
@@ -107,12 +113,20 @@ static enum err err_of(enum fate fate)
     return ERR_IO;
 }
 
-/* Keeps what the library says of `client`, and sees to the connection. */
+/* Errors whose words quote the data of a statement: payloads have no place in a log. */
+static bool quotes_data(unsigned code)
+{
+    return code == ER_PARSE_ERROR || code == ER_DUP_ENTRY || code == ER_TRUNCATED_WRONG_VALUE ||
+           code == ER_TRUNCATED_WRONG_VALUE_FOR_FIELD;
+}
+
+/* Keeps what the library says of the last statement, and sees to the connection. */
 static enum err failed(struct mysql_connection *connection)
 {
     connection->code = mysql_errno(connection->client);
     (void)snprintf(connection->trouble, sizeof connection->trouble, "%u %s", connection->code,
-                   mysql_error(connection->client));
+                   quotes_data(connection->code) ? "(its words quote data)"
+                                                 : mysql_error(connection->client));
     enum fate fate = fate_of(connection->code);
     connection->conflict = fate == FATE_CONFLICT;
     if (fate == FATE_LOST || fate == FATE_READ_ONLY) {
@@ -309,6 +323,9 @@ static enum err drain(struct mysql_connection *connection)
 {
     for (;;) {
         MYSQL_RES *result = mysql_store_result(connection->client);
+        if (result == NULL && mysql_errno(connection->client) != 0) {
+            return failed(connection);
+        }
         mysql_free_result(result);
         connection->changed = mysql_affected_rows(connection->client);
         int next = mysql_next_result(connection->client);

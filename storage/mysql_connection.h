@@ -48,7 +48,7 @@ struct mysql_connection {
     char trouble[160];
 };
 
-/* One value of a row; borrowed until the next row. `data` is NULL for SQL's NULL. */
+/* A row; its values are borrowed until the next one. `data` is NULL for SQL's NULL. */
 struct mysql_row {
     struct slice columns[MYSQL_COLUMNS_MAX];
     size_t count;

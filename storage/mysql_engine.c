@@ -1,6 +1,6 @@
 #include "storage/engine.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -42,23 +42,23 @@ struct mysql_engine {
     bool failing;     /* the last batch failed: it comes again, and looks for the server itself */
 };
 
-static struct mysql_engine *own(struct engine *engine)
+static struct mysql_engine *mysql_of(struct engine *engine)
 {
     return container_of(engine, struct mysql_engine, engine);
 }
 
-static void describe(const struct mysql_engine *own, char *buffer, size_t size)
+static void describe(const struct mysql_engine *mysql, char *buffer, size_t size)
 {
-    mysql_url_describe(&own->settings.url, buffer, size);
+    mysql_url_describe(&mysql->settings.url, buffer, size);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static enum err read_url(struct mysql_engine *own, const struct storage_config *config)
+static enum err read_url(struct mysql_engine *mysql, const struct storage_config *config)
 {
     const char *why = NULL;
     enum err err = mysql_url_parse(config->mysql_url != NULL ? config->mysql_url : "",
-                                   &own->settings.url, &why);
+                                   &mysql->settings.url, &why);
     if (err != ERR_OK) {
         log_error(LOG_STORAGE, "storage.mysql is not mysql://user:password@host:port/database",
                   log_text("reason", why));
@@ -72,73 +72,97 @@ static enum err read_url(struct mysql_engine *own, const struct storage_config *
     return ERR_OK;
 }
 
-static enum err check_server(struct mysql_engine *own)
+/* Of a server that may be another one each time. */
+static enum err check_server(struct mysql_engine *mysql)
 {
-    if (own->commit.packet_bytes_max < PACKET_BYTES_MIN) {
-        log_error(LOG_STORAGE, "the database server takes too small packets",
-                  log_uint("max_allowed_packet", own->commit.packet_bytes_max),
-                  log_uint("needed", PACKET_BYTES_MIN));
+    if (mysql->commit.packet_bytes_max < PACKET_BYTES_MIN) {
+        (void)snprintf(mysql->commit.trouble, sizeof mysql->commit.trouble,
+                       "the server's max_allowed_packet is %llu, at least %u is needed",
+                       (unsigned long long)mysql->commit.packet_bytes_max, PACKET_BYTES_MIN);
         return ERR_INVALID;
     }
-    return own->settings.config->policy == COMMIT_STRICT
-               ? mysql_schema_check_durability(&own->commit)
+    return mysql->settings.config->policy == COMMIT_STRICT
+               ? mysql_schema_check_durability(&mysql->commit)
                : ERR_OK;
 }
 
-static enum err open_store(struct mysql_engine *own)
+static enum err open_store(struct mysql_engine *mysql)
 {
-    enum err err = mysql_connection_open(&own->commit);
+    enum err err = mysql_connection_open(&mysql->commit);
     if (err == ERR_OK) {
-        err = check_server(own);
+        err = check_server(mysql);
     }
     if (err == ERR_OK) {
-        err = mysql_schema_prepare(&own->commit);
+        err = mysql_schema_prepare(&mysql->commit);
     }
     if (err == ERR_OK) {
-        err = mysql_owner_enter(&own->owner, own->settings.config->owner, &own->commit,
+        err = mysql_owner_enter(&mysql->owner, mysql->settings.config->owner, &mysql->commit,
                                 clock_wall_ms());
     }
     return err;
 }
 
-static void close_store(struct mysql_engine *own)
+static void close_store(struct mysql_engine *mysql)
 {
-    mysql_connection_close(&own->commit);
-    mysql_connection_close(&own->other);
-    mysql_batch_fini(&own->batch);
-    mysql_tend_fini(&own->tend);
-    mysql_url_fini(&own->settings.url);
-    mem_free(own);
+    mysql_connection_close(&mysql->commit);
+    mysql_connection_close(&mysql->other);
+    mysql_batch_fini(&mysql->batch);
+    mysql_tend_fini(&mysql->tend);
+    mysql_url_fini(&mysql->settings.url);
+    mem_free(mysql);
 }
 
 static enum err open_engine(const struct storage_config *config, struct storage_stats *stats,
                             struct engine **out)
 {
-    struct mysql_engine *own = mem_alloc(sizeof *own);
+    struct mysql_engine *mysql = mem_alloc(sizeof *mysql);
     char server[300] = "";
-    own->engine.type = &engine_mysql;
-    own->settings = (struct mysql_settings){.config = config, .stats = stats};
-    mysql_connection_init(&own->commit, &own->settings);
-    mysql_connection_init(&own->other, &own->settings);
-    enum err err = read_url(own, config);
+    mysql->engine.type = &engine_mysql;
+    mysql->settings = (struct mysql_settings){.config = config, .stats = stats};
+    mysql_connection_init(&mysql->commit, &mysql->settings);
+    mysql_connection_init(&mysql->other, &mysql->settings);
+    enum err err = read_url(mysql, config);
     if (err != ERR_OK) {
-        close_store(own);
+        close_store(mysql);
         return err;
     }
-    describe(own, server, sizeof server);
-    err = open_store(own);
+    describe(mysql, server, sizeof server);
+    err = open_store(mysql);
     if (err != ERR_OK) {
         log_error(LOG_STORAGE, "the database can't be used",
                   log_slice("server", slice_text(server)), log_text("error", err_text(err)),
-                  log_slice("reason", slice_text(own->commit.trouble)));
-        close_store(own);
+                  log_slice("reason", slice_text(mysql->commit.trouble)));
+        close_store(mysql);
         return err;
     }
     log_notice(LOG_STORAGE, "the database is open", log_slice("server", slice_text(server)),
                log_slice("owner", slice_text(config->owner)),
-               log_uint("id_range", own->owner.range));
-    own->seen_ms = own->owner.last_seen_ms;
-    *out = &own->engine;
+               log_uint("id_range", mysql->owner.range));
+    mysql->seen_ms = mysql->owner.last_seen_ms;
+    *out = &mysql->engine;
+    return ERR_OK;
+}
+
+/* ---- connecting again ------------------------------------------------------------------------ */
+
+/* Makes the connection that commits anew, if it was lost. */
+static enum err reconnect(struct mysql_engine *mysql)
+{
+    if (mysql->commit.client != NULL) {
+        return ERR_OK;
+    }
+    enum err err = mysql_connection_open(&mysql->commit);
+    if (err == ERR_OK) {
+        err = check_server(mysql);
+    }
+    if (err == ERR_OK) {
+        err = mysql_owner_enter_again(&mysql->owner, &mysql->commit);
+    }
+    if (err != ERR_OK) {
+        mysql_connection_close(&mysql->commit);
+        return err;
+    }
+    stat_add(mysql->settings.stats, STAT_RECONNECTS, 1);
     return ERR_OK;
 }
 
@@ -147,77 +171,67 @@ static enum err open_engine(const struct storage_config *config, struct storage_
 static enum err load(struct engine *engine, const struct operation_sink *sink,
                      struct engine_loaded *loaded)
 {
-    struct mysql_engine *this = own(engine);
-    *loaded = (struct engine_loaded){.last_seen_ms = this->owner.last_seen_ms,
-                                     .next_id = this->owner.next_id};
-    enum err err = mysql_connection_open(&this->other);
+    struct mysql_engine *mysql = mysql_of(engine);
+    *loaded = (struct engine_loaded){.last_seen_ms = mysql->owner.last_seen_ms,
+                                     .next_id = mysql->owner.next_id};
+    enum err err = mysql_connection_open(&mysql->other);
     if (err == ERR_OK) {
-        err = mysql_load(&this->other, this->settings.config->owner, sink, &this->tend.leftovers);
+        err =
+            mysql_load(&mysql->other, mysql->settings.config->owner, sink, &mysql->tend.leftovers);
     }
     if (err != ERR_OK) {
-        engine_trouble(engine, "%s", this->other.trouble);
+        engine_trouble(engine, "%s", mysql->other.trouble);
+        return err;
+    }
+    /* It was silent for as long as that took. */
+    if (mysql_connection_run(&mysql->commit, "DO 1") != ERR_OK) {
+        err = reconnect(mysql);
+        engine_trouble(engine, "%s", mysql->commit.trouble);
     }
     return err;
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-/* Makes the connection that commits anew, if it was lost. */
-static enum err reconnect(struct mysql_engine *own)
+static enum err commit(struct mysql_engine *mysql, struct batch *batch)
 {
-    if (own->commit.client != NULL) {
-        return ERR_OK;
-    }
-    enum err err = mysql_connection_open(&own->commit);
+    enum err err = reconnect(mysql);
     if (err == ERR_OK) {
-        err = mysql_owner_enter_again(&own->owner, &own->commit);
-    }
-    if (err != ERR_OK) {
-        mysql_connection_close(&own->commit);
-        return err;
-    }
-    stat_add(own->settings.stats, STAT_RECONNECTS, 1);
-    return ERR_OK;
-}
-
-static enum err commit(struct mysql_engine *own, struct batch *batch)
-{
-    enum err err = reconnect(own);
-    if (err == ERR_OK) {
-        err = mysql_owner_reserve(&own->owner, &own->commit, batch->next_id);
+        err = mysql_owner_reserve(&mysql->owner, &mysql->commit, batch->next_id);
     }
     if (err != ERR_OK) {
         return err;
     }
-    bool say_seen = batch->now_ms >= own->owner.last_seen_ms + LAST_SEEN_MS;
+    bool say_seen = batch->now_ms >= mysql->owner.last_seen_ms + LAST_SEEN_MS;
     const struct mysql_batch_frame frame = {
-        .owner = own->settings.config->owner,
-        .new_from = own->owner.next_id,
-        .id_range = own->owner.range,
+        .owner = mysql->settings.config->owner,
+        .new_from = mysql->owner.next_id,
+        .id_range = mysql->owner.range,
         .last_seen_ms = say_seen ? batch->now_ms : 0,
     };
-    err = mysql_batch_apply(&own->batch, &own->commit, batch, &frame);
+    err = mysql_batch_apply(&mysql->batch, &mysql->commit, batch, &frame);
     if (err == ERR_OK && say_seen) {
-        own->owner.last_seen_ms = batch->now_ms;
+        mysql->owner.last_seen_ms = batch->now_ms;
     }
     return err;
 }
 
 static enum err apply(struct engine *engine, struct batch *batch)
 {
-    struct mysql_engine *this = own(engine);
-    enum err err = commit(this, batch);
-    this->failing = err != ERR_OK;
+    struct mysql_engine *mysql = mysql_of(engine);
+    enum err err = commit(mysql, batch);
+    mysql->failing = err != ERR_OK;
     if (err == ERR_OK) {
-        this->used = true;
-        this->owner.next_id =
-            batch->next_id > this->owner.next_id ? batch->next_id : this->owner.next_id;
-        this->seen_ms = batch->now_ms > this->seen_ms ? batch->now_ms : this->seen_ms;
+        mysql->used = true;
+        mysql->owner.next_id =
+            batch->next_id > mysql->owner.next_id ? batch->next_id : mysql->owner.next_id;
+        mysql->seen_ms = batch->now_ms > mysql->seen_ms ? batch->now_ms : mysql->seen_ms;
         return ERR_OK;
     }
     char server[120];
-    describe(this, server, sizeof server);
-    engine_trouble(engine, "%s: %s", server, this->commit.trouble);
+    describe(mysql, server, sizeof server);
+    engine_trouble(engine, "%s: %s", server,
+                   err == ERR_MEMORY ? err_text(err) : mysql->commit.trouble);
     /* What was right when the store was opened may be so again: a password in the middle of being
      * changed, a database in the middle of being restored. */
     return err == ERR_INVALID ? ERR_UNAVAILABLE : err;
@@ -234,46 +248,46 @@ static enum err sync_engine(struct engine *engine)
 
 /* Of an idle node: keeps the connection, and with it the lock, and finds out early that it is lost.
  * False: it is. */
-static bool give_life_sign(struct mysql_engine *own)
+static bool give_life_sign(struct mysql_engine *mysql)
 {
-    if (own->commit.client != NULL && own->used) {
-        own->used = false;
+    if (mysql->commit.client != NULL && mysql->used) {
+        mysql->used = false;
         return true;
     }
-    if (own->commit.client != NULL && mysql_connection_run(&own->commit, "DO 1") == ERR_OK) {
+    if (mysql->commit.client != NULL && mysql_connection_run(&mysql->commit, "DO 1") == ERR_OK) {
         return true;
     }
-    if (own->failing || clock_mono_ms() < own->find_ms) {
+    if (mysql->failing || clock_mono_ms() < mysql->find_ms) {
         return false;
     }
-    own->find_ms = clock_mono_ms() + FIND_AGAIN_MS;
-    return reconnect(own) == ERR_OK;
+    mysql->find_ms = clock_mono_ms() + FIND_AGAIN_MS;
+    return reconnect(mysql) == ERR_OK;
 }
 
 static bool tend(struct engine *engine, uint64_t now_ms)
 {
-    struct mysql_engine *this = own(engine);
-    return give_life_sign(this) &&
-           mysql_tend_portion(&this->tend, &this->other, this->settings.config->owner,
-                              this->owner.range, now_ms);
+    struct mysql_engine *mysql = mysql_of(engine);
+    return give_life_sign(mysql) &&
+           mysql_tend_portion(&mysql->tend, &mysql->other, mysql->settings.config->owner,
+                              mysql->owner.range, now_ms);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void close_engine(struct engine *engine)
 {
-    struct mysql_engine *this = own(engine);
-    if (this->commit.client != NULL && this->seen_ms > this->owner.last_seen_ms) {
+    struct mysql_engine *mysql = mysql_of(engine);
+    if (mysql->commit.client != NULL && mysql->seen_ms > mysql->owner.last_seen_ms) {
         struct sql sql = {.data = NULL};
         sql_add(&sql, "UPDATE id_ranges SET last_seen_ms=");
-        sql_add_number(&sql, this->seen_ms);
+        sql_add_number(&sql, mysql->seen_ms);
         sql_add(&sql, " WHERE id_range=");
-        sql_add_number(&sql, this->owner.range);
+        sql_add_number(&sql, mysql->owner.range);
         /* One that fails leaves a moment up to a second earlier. */
-        (void)!mysql_connection_run_sql(&this->commit, &sql);
+        (void)!mysql_connection_run_sql(&mysql->commit, &sql);
         sql_fini(&sql);
     }
-    close_store(this);
+    close_store(mysql);
 }
 
 const struct engine_type engine_mysql = {

@@ -43,12 +43,6 @@ struct load {
     uint64_t foreign_rows; /* that can't be ours */
 };
 
-void mysql_leftovers_fini(struct mysql_leftovers *leftovers)
-{
-    mysql_ids_fini(&leftovers->messages);
-    mysql_ids_fini(&leftovers->sessions);
-}
-
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 static enum err give(struct load *load, const struct operation *operation)
@@ -237,6 +231,11 @@ static enum err take_entry(void *context, const struct mysql_row *row)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+static bool is_message(const struct operation *operation)
+{
+    return is_text(operation->topic) && operation->qos <= 2;
+}
+
 static void keep_split(struct load *load, const struct operation *operation, struct slice split_at)
 {
     load->splits =
@@ -253,9 +252,6 @@ static void keep_split(struct load *load, const struct operation *operation, str
 static enum err give_message(struct load *load, const struct operation *operation,
                              struct slice split_at)
 {
-    if (!is_text(operation->topic) || operation->qos > 2) {
-        return leave_out(load);
-    }
     if (split_at.data != NULL) {
         keep_split(load, operation, split_at);
         return ERR_OK;
@@ -280,6 +276,9 @@ static enum err take_message(void *context, const struct mysql_row *row)
     if (!mysql_ids_advance(&load->messages, operation.message, &load->cursor)) {
         return mysql_ids_add(&load->leftovers->messages, operation.message);
     }
+    if (!is_message(&operation)) {
+        return leave_out(load);
+    }
     load->messages.items[load->kept++] = operation.message; /* at or before the cursor */
     return give_message(load, &operation, row->columns[8]);
 }
@@ -295,6 +294,9 @@ static enum err take_retained(void *context, const struct mysql_row *row)
         .expires_at_ms = moment(row->columns[4]),
         .publisher = mysql_number(row->columns[5]),
     };
+    if (!is_message(&operation)) {
+        return leave_out(context);
+    }
     return give_message(context, &operation, row->columns[6]);
 }
 
@@ -318,6 +320,18 @@ static void add_body_key(struct sql *sql, const struct operation *operation)
     sql_add_bytes(sql, slice_of(key, sizeof key));
 }
 
+/* Nothing may refer to a message that isn't given. */
+static void forget_message(struct load *load, uint64_t message)
+{
+    struct mysql_ids *ids = &load->messages;
+    size_t index = 0;
+    if (mysql_ids_find(ids, message, &index)) {
+        ids->count--;
+        memmove(ids->items + index, ids->items + index + 1,
+                (ids->count - index) * sizeof *ids->items);
+    }
+}
+
 static enum err give_split(struct load *load, const struct split_message *split)
 {
     struct sql sql = {.data = NULL}, body = {.data = NULL};
@@ -326,6 +340,7 @@ static enum err give_split(struct load *load, const struct split_message *split)
     sql_add(&sql, " ORDER BY part");
     enum err err = mysql_connection_rows(load->connection, &sql, &body, take_part);
     if (err == ERR_OK && (body.len == 0 || split->split_at > body.len)) {
+        forget_message(load, split->operation.message);
         err = leave_out(load);
     } else if (err == ERR_OK) {
         struct slice bytes = slice_of(body.data, body.len);
@@ -481,63 +496,6 @@ static enum err read_retained(struct load *load)
     return err == ERR_OK ? give_splits(load) : err;
 }
 
-/* ---- what is left over ----------------------------------------------------------------------- */
-
-struct removal {
-    struct mysql_ids *from;
-    bool *used;
-};
-
-static enum err take_used(void *context, const struct mysql_row *row)
-{
-    struct removal *removal = context;
-    size_t index = 0;
-    if (mysql_ids_find(removal->from, mysql_number(row->columns[0]), &index)) {
-        removal->used[index] = true;
-    }
-    return ERR_OK;
-}
-
-static enum err mark_used(struct load *load, struct removal *removal, const char *table)
-{
-    struct sql sql = {.data = NULL};
-    sql_add(&sql, "SELECT t.message_id FROM ");
-    sql_add(&sql, table);
-    sql_add(&sql, " t JOIN sessions s ON s.id=t.session_id WHERE s.owner<>");
-    sql_add_bytes(&sql, slice_text(load->owner));
-    enum err err = mysql_connection_rows(load->connection, &sql, removal, take_used);
-    sql_fini(&sql);
-    return err;
-}
-
-/* A message of ours may be in the queue of a session that another node took over. */
-static enum err keep_used_by_others(struct load *load)
-{
-    struct mysql_ids *ids = &load->leftovers->messages;
-    mysql_ids_sort(ids);
-    if (ids->count == 0) {
-        return ERR_OK;
-    }
-    struct removal removal = {.from = ids, .used = mem_try_alloc(ids->count)};
-    if (removal.used == NULL) {
-        return ERR_MEMORY;
-    }
-    memset(removal.used, 0, ids->count);
-    enum err err = mark_used(load, &removal, "queue");
-    if (err == ERR_OK) {
-        err = mark_used(load, &removal, "wills");
-    }
-    size_t kept = 0;
-    for (size_t i = 0; i < ids->count; i++) {
-        if (!removal.used[i]) {
-            ids->items[kept++] = ids->items[i];
-        }
-    }
-    ids->count = kept;
-    mem_free(removal.used);
-    return err;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static enum err read_references(struct load *load)
@@ -585,7 +543,8 @@ static enum err read_all(struct load *load)
     if (err == ERR_OK) {
         err = read_retained(load);
     }
-    return err == ERR_OK ? keep_used_by_others(load) : err;
+    return err == ERR_OK ? mysql_leftovers_settle(load->leftovers, load->connection, load->owner)
+                         : err;
 }
 
 static void end(struct load *load)
@@ -618,7 +577,6 @@ enum err mysql_load(struct mysql_connection *connection, const char *owner,
     } else {
         mysql_connection_close(connection);
     }
-    mysql_ids_sort(&leftovers->sessions);
     if (load.foreign_rows > 0) {
         log_warning(LOG_STORAGE, "rows that can't be of Pulse were left out",
                     log_uint("rows", load.foreign_rows));

@@ -13,16 +13,8 @@
 #define PULSE_STORAGE_MYSQL_LOAD_H
 
 #include "storage/mysql_connection.h"
-#include "storage/mysql_ids.h"
+#include "storage/mysql_leftovers.h"
 #include "storage/operation.h"
-
-/* Rows that are of no use to anybody: to be removed in the background. */
-struct mysql_leftovers {
-    struct mysql_ids messages; /* of this owner, that nothing refers to */
-    struct mysql_ids sessions; /* that aren't among ours, and had rows where ours have theirs */
-};
-
-void mysql_leftovers_fini(struct mysql_leftovers *leftovers);
 
 /* Gives what `owner` has to `sink`, and fills `leftovers`, which is zeroed. */
 must_check enum err mysql_load(struct mysql_connection *connection, const char *owner,

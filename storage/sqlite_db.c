@@ -302,7 +302,9 @@ void sqlite_db_close(struct sqlite_db *db)
         log_error(LOG_STORAGE, "the database was closed without a sync",
                   log_text("file", db->path));
     }
-    if (db->handle != NULL) {
+    if (db->handle != NULL && (db->broken || db->log_suspect)) {
+        close_as_it_is(db);
+    } else if (db->handle != NULL) {
         /* Copies the log into the database and removes it, unless a shell has it open, too. */
         close_handle(db);
     }

@@ -26,7 +26,7 @@ struct sqlite_meta {
     uint64_t next_id;
 };
 
-/* Invariant: with db.broken, or without a connection, there are no statements. */
+/* Invariant: there are statements unless db.broken. */
 struct sqlite_engine {
     struct engine engine;
     struct sqlite_db db;
@@ -222,7 +222,7 @@ static bool sqlite_engine_tend(struct engine *base, uint64_t now_ms)
 static void sqlite_engine_close(struct engine *base)
 {
     struct sqlite_engine *engine = own(base);
-    if (engine->write != NULL && engine->seen_ms > engine->saved.last_seen_ms &&
+    if (!engine->db.broken && engine->seen_ms > engine->saved.last_seen_ms &&
         sqlite_write_meta(engine->write, SQLITE_META_LAST_SEEN, engine->seen_ms) != ERR_OK) {
         log_notice(LOG_STORAGE, "the time of closing was not noted");
     }

@@ -107,26 +107,31 @@ static enum err reserve_tail(struct wal_log *log, size_t more)
 
 /* ---- a new segment --------------------------------------------------------------------------- */
 
-/*
- * What is behind the file's end is written with zeros, some ahead, so that few syncs have to sync
- * the file's size, too. It is no matter when it fails: then the frames themselves make it longer.
- */
-static void grow_ahead(struct wal_log *log, uint64_t end)
+static int write_zeros(struct wal_log *log, uint64_t at, uint64_t end)
 {
-    struct wal_current *current = &log->current;
-    if (end <= current->file_bytes) {
-        return;
-    }
-    uint64_t target =
-        end + GROW_BYTES < current->frames_max ? end + GROW_BYTES : current->frames_max;
-    for (uint64_t at = end; at < target;) {
-        size_t piece = target - at < sizeof(zeros) ? (size_t)(target - at) : sizeof(zeros);
-        if (wal_write(log->files, current->fd, slice_of(zeros, piece), (off_t)at) != 0) {
-            break;
+    while (at < end) {
+        size_t piece = end - at < sizeof(zeros) ? (size_t)(end - at) : sizeof(zeros);
+        if (wal_write(log->files, log->current.fd, slice_of(zeros, piece), (off_t)at) != 0) {
+            return -1;
         }
         at += piece;
         count_written(log, piece);
         note_size(log, at);
+    }
+    return 0;
+}
+
+/*
+ * What is behind the file's end is written with zeros, some ahead, so that few syncs have to sync
+ * the file's size, too.
+ */
+static void grow_ahead(struct wal_log *log, uint64_t end)
+{
+    const struct wal_current *current = &log->current;
+    if (end > current->file_bytes) {
+        uint64_t ahead = end + GROW_BYTES;
+        (void)write_zeros(log, end, ahead < current->frames_max ? ahead : current->frames_max);
+        /* if it fails the frames themselves make the file longer, or fail */
     }
 }
 
@@ -158,16 +163,6 @@ static int write_tail(struct wal_log *log, struct wal_current *current)
     }
     count_written(log, log->tail_len + sizeof(header));
     return wal_write(files, current->fd, slice_of(header, sizeof(header)), 0);
-}
-
-enum err wal_log__write_again(struct wal_log *log)
-{
-    struct wal_current *current = &log->current;
-    if (write_tail(log, current) != 0) {
-        current->failed = true;
-        return wal_log__trouble(log, "write", current->header.number);
-    }
-    return wal_log__sync(log);
 }
 
 /* Without a whole header it doesn't count, and its number isn't used again. */
@@ -338,6 +333,21 @@ enum err wal_log__sync(struct wal_log *log)
 enum err wal_log_sync(struct wal_log *log)
 {
     return wal_log__sync(log);
+}
+
+enum err wal_log__settle(struct wal_log *log, uint32_t cut_end)
+{
+    struct wal_current *current = &log->current;
+    bool several = log->unsynced > 1;
+    if (write_zeros(log, current->offset, cut_end) != 0 || write_tail(log, current) != 0) {
+        current->failed = true;
+        return wal_log__trouble(log, "write", current->header.number);
+    }
+    enum err err = sync_current(log);
+    if (err == ERR_OK && several) {
+        attest(log);
+    }
+    return err;
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define PID_BYTES 11u /* ten digits, padded with blanks, and a line feed */
+
 char *wal_dir_path(const char *dir, const char *name)
 {
     size_t dir_len = strlen(dir), name_len = strlen(name);
@@ -63,12 +65,37 @@ static enum err trouble(const char *dir, const char *what)
     return ERR_IO;
 }
 
+/* The process id that whoever has the lock wrote into it; 0: it can't be told. */
+static uint64_t read_pid(const struct files *files, int fd)
+{
+    char text[PID_BYTES];
+    ssize_t len = files->pread(files->context, fd, text, sizeof(text), 0);
+    uint64_t pid = 0;
+    for (ssize_t i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++) {
+        pid = pid * 10 + (uint64_t)(text[i] - '0');
+    }
+    return pid;
+}
+
 /* For people: who holds it. Nothing depends on it, so an error is harmless. */
 static void write_pid(const struct files *files, int fd)
 {
-    char text[32];
-    int len = snprintf(text, sizeof(text), "%-10ld\n", (long)getpid());
-    (void)!files->pwrite(files->context, fd, text, (size_t)len, 0);
+    char text[PID_BYTES + 1];
+    (void)snprintf(text, sizeof(text), "%-10d\n", (int)getpid());
+    (void)!files->pwrite(files->context, fd, text, PID_BYTES, 0);
+}
+
+static enum err lock_file(const struct files *files, const char *dir, int fd)
+{
+    if (files->lock(files->context, fd) == 0) {
+        return ERR_OK;
+    }
+    if (errno != EWOULDBLOCK) {
+        return trouble(dir, "can't lock the wal");
+    }
+    log_error(LOG_STORAGE, "the wal is in use by another process",
+              log_slice("dir", slice_text(dir)), log_uint("pid", read_pid(files, fd)));
+    return ERR_LOCKED;
 }
 
 enum err wal_dir_lock(const struct files *files, const char *dir, int *lock)
@@ -82,11 +109,10 @@ enum err wal_dir_lock(const struct files *files, const char *dir, int *lock)
     if (fd < 0) {
         return trouble(dir, "can't open the lock of the wal");
     }
-    if (files->lock(files->context, fd) != 0) {
-        bool held = errno == EWOULDBLOCK;
-        (void)trouble(dir, held ? "the wal is in use by another process" : "can't lock the wal");
+    enum err err = lock_file(files, dir, fd);
+    if (err != ERR_OK) {
         (void)files->close(files->context, fd); /* nothing was written */
-        return held ? ERR_LOCKED : ERR_IO;
+        return err;
     }
     write_pid(files, fd);
     *lock = fd;

@@ -37,7 +37,6 @@ static enum err recover(struct wal_engine *wal, const struct wal_listing *listin
     enum err err = wal_recover_manifest(wal->files, wal->dir, listing, &wal->manifest);
     if (err == ERR_OK) {
         set_manifest_aside(wal);
-        wal->salvage = true;
         err = wal_manifest_write(wal->files, wal->dir, &wal->manifest);
     }
     if (err == ERR_OK) {

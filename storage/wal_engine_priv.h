@@ -45,6 +45,7 @@ struct wal_engine {
     uint64_t next_number;        /* of the next snapshot */
     uint64_t compacted_ms;       /* when the last one ended, or this one was opened; 0: not known */
     uint64_t not_before_ms;      /* after a failure: when to try again */
+    uint64_t retry_ms;           /* how long the last failure put it off */
     bool failing;                /* the last one failed, and that was logged */
     bool salvage;                /* damage was found at start: compact at once, past the damage */
     bool drop_due;               /* segments that aren't needed any more are still there */

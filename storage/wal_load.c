@@ -5,8 +5,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "storage/wal_dir.h"
+#include "storage/wal_quarantine_priv.h"
 #include "storage/wal_recover.h"
 #include "storage/wal_replay.h"
+#include "storage/wal_segment_priv.h"
 #include "storage/wal_snapshot.h"
 
 #define PROGRESS_MS 2000u /* between two lines in the log */
@@ -16,6 +18,8 @@ struct loading {
     struct wal_replay replay;
     const struct operation_sink *sink;
     uint64_t told_ms;
+    enum err err; /* of setting aside */
+    struct wal_quarantine quarantine;
 };
 
 static void tell_progress(void *context)
@@ -32,21 +36,47 @@ static void tell_progress(void *context)
                log_uint("retained", counts.retained));
 }
 
+static void log_damage(struct wal_engine *wal, const struct wal_damage *damage)
+{
+    bool in_snapshot = wal_place_in_snapshot(damage->segment);
+    uint64_t number = in_snapshot ? wal_place_snapshot(damage->segment) : damage->segment;
+    log_error(LOG_STORAGE, "damage in the wal: what stood there is lost", wal_engine__dir(wal),
+              log_text("file", in_snapshot ? "snapshot" : "log"), log_uint("number", number),
+              log_uint("offset", damage->offset), log_uint("bytes", damage->len),
+              log_text("set_aside", damage->set_aside != NULL ? damage->set_aside : "no"));
+    wal->salvage = true;
+}
+
+/* Copies bytes of a segment to a quarantine file; `quarantine` says to which. */
+static enum err set_aside(struct wal_engine *wal, const struct wal_damage *damage,
+                          struct slice bytes, struct wal_quarantine *quarantine)
+{
+    quarantine->files = wal->files;
+    quarantine->dir = wal->dir;
+    enum err err = wal_quarantine_copy(quarantine, damage->segment, damage->offset, bytes);
+    if (err == ERR_OK && quarantine->copied) {
+        stat_add(wal->stats, STAT_QUARANTINED_BYTES, (int64_t)bytes.len);
+    }
+    return err;
+}
+
+/* A damaged snapshot is set aside as a whole, when a new one is there. */
 static void tell_damage(void *context, const struct wal_damage *damage)
 {
-    const struct loading *loading = context;
-    struct wal_engine *wal = loading->wal;
-    bool in_snapshot = wal_place_in_snapshot(damage->segment);
-    log_error(
-        LOG_STORAGE, "damage in the wal: what stood there is lost", wal_engine__dir(wal),
-        log_text("file", in_snapshot ? "snapshot" : "log"),
-        log_uint("number", in_snapshot ? wal_place_snapshot(damage->segment) : damage->segment),
-        log_uint("offset", damage->offset), log_uint("bytes", damage->len),
-        log_text("set_aside", damage->set_aside != NULL ? damage->set_aside : "the file itself"));
-    if (in_snapshot) {
-        stat_add(wal->stats, STAT_QUARANTINED_BYTES, (int64_t)damage->len);
+    struct loading *loading = context;
+    struct wal_damage told = *damage;
+    if (wal_place_in_snapshot(damage->segment)) {
+        stat_add(loading->wal->stats, STAT_QUARANTINED_BYTES, (int64_t)damage->len);
+        told.set_aside = "after the next compaction";
+    } else if (damage->record.len > 0 && loading->wal->damage == DAMAGE_QUARANTINE) {
+        enum err err = set_aside(loading->wal, damage, damage->record, &loading->quarantine);
+        if (err == ERR_OK) {
+            told.set_aside = loading->quarantine.path;
+        } else {
+            loading->err = err;
+        }
     }
-    wal->salvage = true;
+    log_damage(loading->wal, &told);
 }
 
 static enum err read_state(struct loading *loading)
@@ -57,7 +87,7 @@ static enum err read_state(struct loading *loading)
         const struct wal_log_reader reader = wal_replay_log_reader(&loading->replay);
         err = wal_log_read(wal->log, &reader);
     }
-    return err;
+    return err == ERR_OK ? loading->err : err;
 }
 
 static enum err give_body(void *context, enum wal_want want, struct wal_place place,
@@ -70,16 +100,58 @@ static enum err give_body(void *context, enum wal_want want, struct wal_place pl
     return loading->sink->take(loading->sink->context, operation);
 }
 
+/* A segment that is kept for bodies lacks some of them: it is copied as a whole, for the next
+ * compaction drops it. */
+static enum err set_segment_aside(struct wal_engine *wal, uint64_t segment)
+{
+    struct wal_quarantine quarantine;
+    struct wal_damage damage = {.segment = segment};
+    uint8_t *data = NULL;
+    size_t len = 0, unreadable = 0;
+    char path[WAL_PATH_BYTES];
+    wal_segment_path(path, wal->dir, segment);
+    int fd = wal->files->open(wal->files->context, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        log_damage(wal, &damage); /* it is missing altogether */
+        return ERR_OK;
+    }
+    enum err err = wal_read_file(wal->files, fd, SIZE_MAX, &data, &len, &unreadable);
+    (void)wal->files->close(wal->files->context, fd); /* it was only read */
+    if (err == ERR_OK) {
+        err = set_aside(wal, &damage, slice_of(data, len), &quarantine);
+        damage.len = len;
+        damage.set_aside = quarantine.path;
+        mem_free(data);
+    }
+    if (err == ERR_OK) {
+        log_damage(wal, &damage);
+    }
+    return err;
+}
+
+/* Gives the bodies in one file. */
+static enum err give_file(struct loading *loading, const struct wal_file_use *use)
+{
+    const struct wal_body_sink sink = {.context = loading, .take = give_body};
+    struct wal_engine *wal = loading->wal;
+    uint64_t found = 0;
+    enum err err = wal_replay_bodies(&loading->replay, use->segment, &sink, &found);
+    bool incomplete = err == ERR_OK && found < use->messages + use->retained;
+    bool told = wal_place_in_snapshot(use->segment) || use->segment >= wal->manifest.first;
+    if (incomplete && !told && wal->damage == DAMAGE_QUARANTINE) {
+        err = set_segment_aside(wal, use->segment);
+    }
+    return err;
+}
+
 /* Gives the bodies of all that is live, file by file. */
 static enum err give_bodies(struct loading *loading)
 {
-    const struct wal_body_sink sink = {.context = loading, .take = give_body};
     struct wal_file_use *uses = NULL;
     size_t count = 0;
     enum err err = wal_state_files(loading->replay.state, &uses, &count);
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
-        uint64_t found = 0;
-        err = wal_replay_bodies(&loading->replay, uses[i].segment, &sink, &found);
+        err = give_file(loading, &uses[i]);
     }
     mem_free(uses);
     return err;

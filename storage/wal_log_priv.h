@@ -78,8 +78,9 @@ void wal_log__forget_tail(struct wal_log *log);
 /* wal_log_sync, for those who may go on without it. */
 enum err wal_log__sync(struct wal_log *log);
 
-/* Writes the tail once more to where it stands, and syncs it. */
-enum err wal_log__write_again(struct wal_log *log);
+/* Writes the tail once more to where it stands, and zeros from there to `cut_end`, and syncs them.
+ * After an error the next append begins a new segment. */
+enum err wal_log__settle(struct wal_log *log, uint32_t cut_end);
 
 /* Says at the end of the log, if it can, that all of it was synced. */
 void wal_log__attest_end(struct wal_log *log);

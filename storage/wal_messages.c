@@ -137,22 +137,25 @@ static enum err unused_slot(struct wal_messages *messages, uint32_t *slot)
 enum err wal_messages_add(struct wal_messages *messages, uint64_t id, uint32_t *slot)
 {
     ASSERT(id != 0);
-    uint32_t found = wal_messages_find(messages, id);
-    if (found != 0) {
-        *slot = found;
+    if (messages->last != 0 && wal_messages_at(messages, messages->last)->id == id) {
+        *slot = messages->last;
         return ERR_OK;
     }
     enum err err = reserve_index(messages);
-    if (err == ERR_OK) {
-        err = unused_slot(messages, slot);
-    }
     if (err != ERR_OK) {
         return err;
     }
-    *wal_messages_at(messages, *slot) = (struct wal_message){.id = id, .file = WAL_FILE_NONE};
-    messages->index[place_of(messages, id)] = *slot;
-    messages->count++;
-    messages->last = *slot;
+    uint32_t place = place_of(messages, id);
+    if (messages->index[place] == 0) {
+        err = unused_slot(messages, slot);
+        if (err != ERR_OK) {
+            return err;
+        }
+        *wal_messages_at(messages, *slot) = (struct wal_message){.id = id, .file = WAL_FILE_NONE};
+        messages->index[place] = *slot;
+        messages->count++;
+    }
+    *slot = messages->last = messages->index[place];
     return ERR_OK;
 }
 

@@ -33,6 +33,22 @@ static enum err step(struct wal_replay *replay)
     return cancelled(replay) ? ERR_STOPPED : ERR_OK;
 }
 
+/* A record that is sound, but none that we know. */
+static enum err refuse_record(struct wal_replay *replay, struct wal_place place,
+                              struct slice record)
+{
+    struct wal_damage damage = {
+        .segment = place.segment, .offset = place.offset, .len = place.len, .record = record};
+    if (wal_place_in_snapshot(place.segment)) {
+        replay->snapshot_damaged = true;
+        damage.record = slice_of(NULL, 0);
+    } else {
+        replay->log_damaged = true;
+    }
+    tell(replay, &damage);
+    return replay->pass_over ? ERR_OK : ERR_DAMAGED;
+}
+
 static enum err apply_record(void *context, struct wal_place place, struct slice record)
 {
     struct wal_replay *replay = context;
@@ -44,13 +60,7 @@ static enum err apply_record(void *context, struct wal_place place, struct slice
         replay->seen(replay->context, place, record);
     }
     err = wal_state_apply(replay->state, place, record);
-    if (err != ERR_DAMAGED) {
-        return err;
-    }
-    replay->log_damaged = true;
-    tell(replay,
-         &(struct wal_damage){.segment = place.segment, .offset = place.offset, .len = place.len});
-    return replay->pass_over ? ERR_OK : ERR_DAMAGED;
+    return err == ERR_DAMAGED ? refuse_record(replay, place, record) : err;
 }
 
 /* ---- the snapshot ---------------------------------------------------------------------------- */

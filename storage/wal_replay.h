@@ -27,6 +27,7 @@ struct wal_damage {
     uint64_t offset;
     uint64_t len;          /* 0: a whole file, or its end, is missing */
     const char *set_aside; /* where they were copied to; NULL: nowhere */
+    struct slice record;   /* of a segment: a sound record that means nothing; else empty */
 };
 
 struct wal_replay {

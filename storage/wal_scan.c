@@ -24,6 +24,7 @@ struct loaded {
     bool last;      /* of the log */
     struct slice bytes;
     size_t unreadable;
+    bool damaged; /* something was passed over */
     struct run *runs;
     uint32_t run_count;
     uint32_t run_cap;
@@ -216,19 +217,19 @@ static bool was_synced(const struct loaded *loaded, uint32_t index, uint64_t mis
     return false;
 }
 
-/* Gives the runs in order. `*expected` is the next batch, `*offset` the end of what counts; `*cut`:
- * there are sound frames behind it that don't. */
-static enum err give_runs(const struct loaded *loaded, uint64_t *expected, uint32_t *offset,
-                          bool *is_cut)
+/*
+ * Gives the runs in order, up to one that must be cut, with all behind it. `*expected` is the next
+ * batch, `*offset` the end of what counts.
+ */
+static enum err give_runs(struct loaded *loaded, uint64_t *expected, uint32_t *offset)
 {
     for (uint32_t i = 0; i < loaded->run_count; i++) {
         const struct run *run = &loaded->runs[i];
         if (run->first != *expected || run->start != *offset) {
             if (!was_synced(loaded, i, *expected)) {
-                cut(loaded, *offset, loaded->runs[loaded->run_count - 1].end);
-                *is_cut = true;
                 return ERR_OK;
             }
+            loaded->damaged = true;
             enum err err = damage(loaded, *offset, run->start);
             if (err != ERR_OK) {
                 return err;
@@ -244,34 +245,38 @@ static enum err give_runs(const struct loaded *loaded, uint64_t *expected, uint3
     return ERR_OK;
 }
 
-/* The last thing behind `offset` that looks like the beginning of a frame, and what could have been
- * written of it, was torn. */
-static void cut_torn_frame(const struct loaded *loaded, uint32_t offset)
+/* Where what a crash left behind `offset` ends: the last thing that looks like a frame. */
+static uint32_t end_of_rest(const struct loaded *loaded, uint32_t offset)
 {
-    uint32_t start = (uint32_t)loaded->bytes.len;
+    uint32_t end = offset;
     for (uint32_t at = wal_frame_search(loaded->bytes, offset, &loaded->file->header);
          at < loaded->bytes.len;
          at = wal_frame_search(loaded->bytes, at + 1, &loaded->file->header)) {
-        start = at;
+        uint32_t claimed = wal_frame_claimed_end(loaded->bytes, at);
+        end = claimed > end ? claimed : end;
     }
-    if (start < loaded->bytes.len) {
-        cut(loaded, offset, wal_frame_claimed_end(loaded->bytes, start));
-    }
+    return end;
 }
 
-static void set_end(const struct loaded *loaded, uint64_t expected, uint32_t offset, bool ended,
+static void set_end(const struct loaded *loaded, uint64_t expected, uint32_t offset,
                     struct wal_end *end)
 {
     end->next_batch = expected;
     end->has_last = true;
     end->last = loaded->file->header;
     end->offset = offset;
-    end->ended = ended;
+    end->ended = loaded->unreadable > 0 || loaded->damaged;
+    end->cut_end = end->ended ? offset : end_of_rest(loaded, offset);
+    /* Frames behind a cut say the truth about what is before it. So damage that was passed over
+     * lies before what is known to be synced, and the tail has no hole. */
     end->synced_batch = loaded->file->header.first_batch - 1;
-    for (uint32_t i = 0; i < loaded->run_count && loaded->runs[i].end <= offset; i++) {
+    for (uint32_t i = 0; i < loaded->run_count; i++) {
         if (loaded->runs[i].synced > end->synced_batch) {
             end->synced_batch = loaded->runs[i].synced;
         }
+    }
+    if (end->synced_batch >= expected) {
+        end->synced_batch = expected - 1;
     }
 }
 
@@ -307,8 +312,7 @@ static enum err read_sealed(struct loaded *loaded, bool neighbour_follows)
 {
     uint64_t expected = loaded->file->header.first_batch;
     uint32_t offset = WAL_FRAMES_AT;
-    bool is_cut = false;
-    enum err err = give_runs(loaded, &expected, &offset, &is_cut);
+    enum err err = give_runs(loaded, &expected, &offset);
     loaded->file->frame_bytes = offset;
     if (err == ERR_OK && neighbour_follows && expected < loaded->limit) {
         err = damage(loaded, offset, end_of_bytes(loaded->bytes, offset));
@@ -320,20 +324,19 @@ static enum err read_last(struct loaded *loaded, struct wal_end *end)
 {
     uint64_t expected = loaded->file->header.first_batch;
     uint32_t offset = WAL_FRAMES_AT;
-    bool is_cut = false;
-    enum err err = give_runs(loaded, &expected, &offset, &is_cut);
+    enum err err = give_runs(loaded, &expected, &offset);
     loaded->file->frame_bytes = offset;
     if (err != ERR_OK) {
         return err;
     }
-    if (!is_cut) {
-        cut_torn_frame(loaded, offset);
+    uint32_t cut_end = end_of_rest(loaded, offset);
+    if (cut_end > offset) {
+        cut(loaded, offset, cut_end);
     }
     if (end == NULL) {
         return ERR_OK;
     }
-    /* what can't be read now may be sound frames at the next start */
-    set_end(loaded, expected, offset, is_cut || loaded->unreadable > 0, end);
+    set_end(loaded, expected, offset, end);
     return keep_tail(loaded, end);
 }
 

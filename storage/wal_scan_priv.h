@@ -8,11 +8,13 @@
  * so sound frames may stand behind it. All of it is cut, for what came later must not survive
  * without what came before.
  *
- * What is cut never comes back. Sound frames behind the cut: the segment is ended there, and the
- * next one says in its header that it begins with the first batch that was cut, which makes those
- * void for every later reading. None: the segment is continued over the rest; an unsound frame
- * there stays unsound, for bytes that are not overwritten don't change, and once a byte of it is
- * overwritten it is looked at only from where the new frames end.
+ * What is cut must never come back, not even when the batches that follow are written over a part
+ * of it, and a sound frame behind them has just the number that comes next. So before anything is
+ * appended the log writes zeros over all that is cut, and syncs them; a crash in between finds less
+ * to cut, and cuts it again. Where that fails the segment is ended instead: the next one says in
+ * its header that it begins with the first batch that was cut, which makes those void for every
+ * later reading. So it is, too, when a part of the segment can't be read now, which may be sound
+ * frames later, or is damaged: the frames that are cut may be the only ones that say so.
  *
  * Owns      nothing but struct wal_end's `tail`.
  * Thread    the caller's.
@@ -46,8 +48,9 @@ struct wal_end {
     uint64_t synced_batch; /* up to this one the log itself says that they were synced */
     bool has_last;
     struct wal_segment_header last; /* the segment that was written last */
-    uint32_t offset;                /* where its next frame goes, */
-    bool ended;                     /* unless it must not be continued */
+    uint32_t offset;                /* where its next frame goes */
+    uint32_t cut_end;               /* what is from there to here must be written over with zeros */
+    bool ended;                     /* it must not be continued */
     uint8_t *tail;                  /* its frames behind `synced_batch`; NULL: none */
     size_t tail_len;
 };

@@ -9,7 +9,7 @@ struct wal_state *wal_state_create(void)
 {
     struct wal_state *state = mem_try_alloc(sizeof(*state));
     if (state != NULL) {
-        memset(state, 0, sizeof(*state));
+        memset(state, 0, offsetof(struct wal_state, ids)); /* the rest is only room */
         list_init(&state->session_list);
     }
     return state;

@@ -2,7 +2,8 @@
 
 #include "base/mem.h"
 
-#define RETRY_MS 30000u /* after a compaction that failed */
+#define RETRY_MIN_MS 30000u /* after a compaction that failed; twice as much after each more */
+#define RETRY_MAX_MS 3600000u
 /* The log may grow to so many times the last snapshot before the next one: what is written to disk
  * because of snapshots stays below half of what is written to the log. */
 #define SNAPSHOT_TIMES 2u
@@ -35,6 +36,7 @@ static void succeeded(struct wal_engine *wal, struct wal_compact_result *result)
     result->manifest = (struct wal_manifest){0};
     wal->failing = false;
     wal->salvage = false;
+    wal->retry_ms = 0;
     wal_engine__snapshot_is(wal, result->snapshot_bytes);
     stat_add(wal->stats, STAT_COMPACTIONS, 1);
     drop_segments(wal);
@@ -51,7 +53,7 @@ static void failed(struct wal_engine *wal, enum err err)
 {
     if (!wal->failing && err != ERR_STOPPED) {
         log_error(LOG_STORAGE, "can't compact the wal, will try again", wal_engine__dir(wal),
-                  log_text("error", err_text(err)));
+                  log_text("error", err == ERR_FULL ? "the disk is full" : err_text(err)));
         wal->failing = true;
     }
 }
@@ -129,6 +131,14 @@ static bool compaction_due(const struct wal_engine *wal, uint64_t now_ms)
            now_ms - wal->compacted_ms >= wal->compact_interval_ms;
 }
 
+/* Waits before the next try. */
+static void put_off(struct wal_engine *wal, uint64_t now_ms)
+{
+    uint64_t wait = wal->retry_ms * 2;
+    wal->retry_ms = wait < RETRY_MIN_MS ? RETRY_MIN_MS : wait > RETRY_MAX_MS ? RETRY_MAX_MS : wait;
+    wal->not_before_ms = now_ms + wal->retry_ms;
+}
+
 bool wal_engine__tend(struct engine *engine, uint64_t now_ms)
 {
     struct wal_engine *wal = wal_engine__of(engine);
@@ -141,14 +151,16 @@ bool wal_engine__tend(struct engine *engine, uint64_t now_ms)
         }
         wal_engine__end_compaction(wal, false);
         wal->compacted_ms = now_ms;
-        wal->not_before_ms = wal->failing ? now_ms + RETRY_MS : 0;
+        if (wal->failing) {
+            put_off(wal, now_ms);
+        }
         return false;
     }
     if (wal->drop_due) {
         drop_segments(wal);
     }
     if (compaction_due(wal, now_ms) && wal_engine__compact(wal) != ERR_OK) {
-        wal->not_before_ms = now_ms + RETRY_MS;
+        put_off(wal, now_ms);
     }
     return false;
 }

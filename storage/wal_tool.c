@@ -18,18 +18,18 @@
 #define ATTEMPTS 3 /* beside a broker that compacts meanwhile */
 #define REPAIR_SEGMENT_BYTES (16u << 20)
 
-static const char usage[] =
-    "usage: %s inspect DIR [--records]   what is in it; with --records every record\n"
-    "       %s verify DIR                reads all of it and says what is damaged\n"
-    "       %s repair DIR                sets damage aside, so that the broker starts;\n"
-    "                                    the broker must not run\n"
-    "exit codes: 0 fine, 1 damage was found, or it can't be read, 2 usage\n";
-
-static int print_usage(const char *name)
-{
-    (void)fprintf(stderr, usage, name, name, name);
-    return WAL_TOOL_USAGE;
-}
+const char wal_tool_help[] =
+    "usage: pulse wal inspect DIR [--records]\n"
+    "       pulse wal verify DIR\n"
+    "       pulse wal repair DIR\n"
+    "\n"
+    "Looks into DIR, the folder of a write-ahead log (storage.wal_dir). inspect says what is in "
+    "it,\n"
+    "with --records also every record; verify checks all of it; repair sets what is damaged "
+    "aside,\n"
+    "so that the broker starts. Only repair changes anything, and needs the broker stopped.\n"
+    "Exit codes: 0 all is well, 1 damage was found (and by repair set aside) or it can't be read,\n"
+    "2 wrong usage.\n";
 
 /* ---- pieces of output ------------------------------------------------------------------------ */
 
@@ -45,8 +45,7 @@ static void print_file(uint64_t segment)
 static void print_damages(const struct wal_check *check)
 {
     if (check->err == ERR_OK && !check->empty && !check->manifest_sound) {
-        (void)printf("damage: the manifest is %s\n",
-                     check->manifest_found ? "damaged" : "missing");
+        (void)printf("damage: the manifest is %s\n", check->manifest_found ? "damaged" : "missing");
     }
     for (uint64_t i = 0; i < check->damage_count && i < WAL_CHECK_DAMAGES; i++) {
         const struct wal_damage *damage = &check->damages[i];
@@ -327,6 +326,10 @@ static enum err repair_store(const char *dir)
 static int repair(const char *dir)
 {
     struct wal_check before;
+    if (in_use(&files_system, dir)) {
+        (void)printf("not repaired: %s\n", err_text(ERR_LOCKED));
+        return WAL_TOOL_DAMAGE;
+    }
     wal_check_init(&before, &files_system, dir, NULL);
     if (wal_check_fine(&before)) {
         wal_check_fini(&before);
@@ -356,5 +359,6 @@ int wal_tool_main(int argc, char **argv)
     if ((argc == 3 || records) && strcmp(argv[1], "inspect") == 0) {
         return inspect(argv[2], records);
     }
-    return print_usage(argc > 0 ? argv[0] : "pulse wal");
+    (void)fputs(wal_tool_help, stderr);
+    return WAL_TOOL_USAGE;
 }

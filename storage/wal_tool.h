@@ -15,8 +15,11 @@ enum wal_tool_exit {
     WAL_TOOL_USAGE = 2
 };
 
-/* argv[0] is what it is called in messages, such as "pulse wal"; argv[1] what to do. Writes to
- * stdout and stderr. Returns the exit code. */
+/* What there is to do, and the exit codes. */
+extern const char wal_tool_help[];
+
+/* argv[1] says what to do, the rest is for that. Writes to stdout, and to stderr in a case of wrong
+ * usage. Returns the exit code. */
 int wal_tool_main(int argc, char **argv);
 
 #endif

@@ -1,4 +1,4 @@
-"""What the drivers share: programs that are started, watched and stopped; the machine; the table."""
+"""What the drivers share: programs started, watched and stopped; the machine; the table."""
 
 import json
 import os
@@ -146,9 +146,9 @@ def cpu_seconds(process_id):
 
 
 def written_bytes(process_id):
-    """What a process made the kernel write to a disk: whole folios, each time they are dirtied. A
-    kernel that keeps a file in large folios counts all of one, and writes only the blocks of it that
-    are dirty: then this is far too much."""
+    """What a process made the kernel write to a disk: whole folios, each time they are dirtied.
+    A kernel that keeps files in large folios counts all of one, and writes only the blocks of it
+    that are dirty: then this is far too much."""
     for line in pathlib.Path(f"/proc/{process_id}/io").read_text().splitlines():
         if line.startswith("write_bytes:"):
             return int(line.split()[1])
@@ -158,11 +158,11 @@ def written_bytes(process_id):
 def device_written_bytes(folder):
     """What was written to the device below `folder`, by everybody, or None if it isn't known."""
     device = os.stat(folder).st_dev
+    path = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
     try:
-        stat = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text()
+        return SECTOR_BYTES * int(path.read_text().split()[6])
     except OSError:
         return None
-    return SECTOR_BYTES * int(stat.split()[6])
 
 
 def sync_files(folder, forget=False):

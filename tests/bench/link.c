@@ -10,6 +10,7 @@
 
 enum {
     READ_BYTES = 256 * 1024,
+    RETRY_NS = 50 * 1000 * 1000,
     OPENING_MAX = 64,                  /* below every broker's listen backlog */
     OUT_BYTES_MAX = 256 * 1024 * 1024, /* only a broker that stops reading gets us here */
 };
@@ -79,6 +80,7 @@ bool link_open(struct link *link, struct loop *loop, const struct link_setup *se
         .filter = setup->filter,
         .filter_qos = setup->filter_qos,
         .version = setup->version,
+        .is_patient = setup->is_patient,
         .receive_maximum = UINT16_MAX,
         .fd = -1,
         .is_dirty = link->is_dirty,
@@ -242,6 +244,13 @@ static void on_connack(struct link *link, const struct wire_packet *packet)
         loop_fail(link->loop, "malformed CONNACK");
         return;
     }
+    if (link->is_patient && wire_is_busy(connack.reason)) {
+        link_close(link, true);
+        link->is_refused = true;
+        link->retry_ns = link->loop->now_ns + RETRY_NS;
+        link->loop->refused++;
+        return;
+    }
     if (connack.reason != 0) {
         loop_fail(link->loop, "connection refused by the broker: code 0x%02x", connack.reason);
         return;
@@ -398,25 +407,51 @@ void link_pause(struct link *link, bool is_paused)
     }
 }
 
+static bool open_one(struct link *links, uint32_t index, struct loop *loop, link_setup_fn fill,
+                     void *context)
+{
+    struct link_setup setup = {0};
+    fill(context, index, &setup);
+    return link_open(&links[index], loop, &setup);
+}
+
+/* Opens those again whose time has come. Gives how long the loop may wait for the next. */
+static uint64_t open_refused(struct link *links, uint32_t from, uint32_t to, link_setup_fn fill,
+                             void *context)
+{
+    uint64_t wait_ns = NS_PER_S;
+    for (uint32_t i = from; i < to; i++) {
+        struct loop *loop = links[i].loop;
+        if (links[i].is_refused && links[i].retry_ns <= loop->now_ns) {
+            open_one(links, i, loop, fill, context); /* a failure has called loop_fail() */
+        } else if (links[i].is_refused) {
+            wait_ns = RETRY_NS / 10;
+        }
+    }
+    return wait_ns;
+}
+
 bool link_open_all(struct link *links, uint32_t count, struct loop *loop, link_setup_fn fill,
                    void *context)
 {
     uint32_t opened = 0;
     uint32_t ready = 0;
     loop_mark_progress(loop);
+    uint64_t ready_ns = loop->now_ns;
     while (ready < count && !loop->failed) {
-        while (opened < count && opened - ready < OPENING_MAX) {
-            struct link_setup setup = {0};
-            fill(context, opened, &setup);
-            if (!link_open(&links[opened], loop, &setup)) {
+        for (; opened < count && opened - ready < OPENING_MAX; opened++) {
+            if (!open_one(links, opened, loop, fill, context)) {
                 return false;
             }
-            opened++;
         }
-        loop_turn(loop, NS_PER_S);
+        loop_turn(loop, open_refused(links, ready, opened, fill, context));
         loop_flush(loop);
-        while (ready < opened && links[ready].state == LINK_READY) {
-            ready++;
+        for (; ready < opened && links[ready].state == LINK_READY; ready++) {
+            ready_ns = loop->now_ns;
+        }
+        if (loop->now_ns - ready_ns > loop->stall_ns) {
+            loop_fail(loop, "%u of %u connections open: the broker is too busy for more", ready,
+                      count);
         }
     }
     return !loop->failed;

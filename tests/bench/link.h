@@ -42,6 +42,7 @@ struct link_setup {
     uint8_t version;
     uint8_t filter_qos;
     bool keep_session;
+    bool is_patient; /* asks again, for a while, when the broker says that it is busy */
 };
 
 struct link {
@@ -57,6 +58,7 @@ struct link {
     size_t tail_bytes;
     size_t packet_max;
     struct link *dirty_next;
+    uint64_t retry_ns; /* when is_refused: the moment to ask again */
     const char *filter;
     int fd;
     enum link_state state;
@@ -67,6 +69,8 @@ struct link {
     bool is_dirty;
     bool is_blocked; /* the socket refused bytes: epoll tells when it takes more */
     bool is_paused;
+    bool is_patient;
+    bool is_refused; /* closed by us: the broker was busy */
     bool is_leaving; /* has said DISCONNECT: the broker's close is no fault */
 };
 

@@ -25,7 +25,8 @@ struct loop {
     bool spin; /* poll without sleeping: exact clock, a whole core */
     bool failed;
     char error[256];
-    uint8_t *input; /* where every read lands */
+    uint64_t refused; /* connections that the broker was too busy for, and that were asked again */
+    uint8_t *input;   /* where every read lands */
     struct link *dirty;
     uint64_t now_ns;      /* refreshed by every read and every turn */
     uint64_t progress_ns; /* last time anything arrived */

@@ -276,11 +276,12 @@ static const char *check_together(const struct options *options)
         return "--persistent is for publishers and subscribers side by side";
     }
     bool is_store = options->scenario->run == offline_run_store;
-    bool is_drain = options->scenario->run == offline_run_drain;
-    if ((is_store || is_drain) && (options->qos == 0 || options->count == 0)) {
+    bool is_visit = options->scenario->run == offline_run_drain ||
+                    options->scenario->run == offline_run_revisit;
+    if ((is_store || is_visit) && (options->qos == 0 || options->count == 0)) {
         return "this scenario needs --qos 1 or 2, and a --count";
     }
-    if (is_drain && options->run_id == 0) {
+    if (is_visit && options->run_id == 0) {
         return "this scenario needs --run-id: that of the store before";
     }
     if (options->broker_pid == 0 && options->scenario->run == idle_run_node) {

@@ -76,6 +76,7 @@ static void print_json(const struct bench *bench)
     print_json_number("message_bytes", outcome->message_bytes);
     print_json_number("wakeups_per_s", outcome->wakeups_per_s);
     print_json_setting("threads", outcome->threads);
+    print_json_setting("refused", bench->loop.refused);
     print_json_setting("lost", outcome->faults.lost);
     print_json_setting("doubled", outcome->faults.doubled);
     print_json_setting("misrouted", outcome->faults.misrouted);
@@ -115,6 +116,9 @@ static void print_line(const struct bench *bench)
     }
     if (outcome->threads > 0) {
         printf(" %u threads, %.1f wake-ups/s", outcome->threads, outcome->wakeups_per_s);
+    }
+    if (bench->loop.refused > 0) {
+        printf(", %llu connections refused at first", (unsigned long long)bench->loop.refused);
     }
     if (outcome->memory.rss_bytes > 0) {
         printf(", RSS %.1f MiB, peak %.1f", (double)outcome->memory.rss_bytes / MIB,

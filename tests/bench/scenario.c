@@ -44,8 +44,10 @@ const struct scenario scenarios[] = {
       .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(OPTION_UNSET, OPTION_UNSET)}},
     {"store", "publish to kept sessions whose clients are away", offline_run_store,
      {OFFLINE(20, 10000)}},
-    {"drain", "come back for what a store of the same --run-id left, and end the sessions",
-     offline_run_drain, {OFFLINE(OPTION_UNSET, 10000)}},
+    {"drain", "come back for what a store of the same --run-id left", offline_run_drain,
+     {OFFLINE(OPTION_UNSET, 10000)}},
+    {"revisit", "come again, find nothing more, and end the sessions", offline_run_revisit,
+     {OFFLINE(OPTION_UNSET, 10000)}},
     {"disk", "write a little to --file and sync it, again and again", disk_run,
      {.publishers = OPTION_UNSET, .subscribers = OPTION_UNSET, .payload = 256, .qos = OPTION_UNSET,
       .window = OPTION_UNSET, .rate = OPTION_UNSET, .read_rate = OPTION_UNSET, .count = 2000,
@@ -121,6 +123,7 @@ static void fill_last_visit(void *context, uint32_t index, struct link_setup *se
 {
     static const struct link_handler handler = {0};
     scenario_fill_setup(context, "s", index, setup);
+    setup->is_patient = true;
     setup->handler = &handler;
 }
 

@@ -92,6 +92,7 @@ void replay_run_leave(struct bench *bench);
 void storm_run(struct bench *bench);
 void offline_run_store(struct bench *bench);
 void offline_run_drain(struct bench *bench);
+void offline_run_revisit(struct bench *bench);
 void disk_run(struct bench *bench);
 void idle_run_connections(struct bench *bench);
 void idle_run_node(struct bench *bench);

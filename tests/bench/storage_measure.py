@@ -16,7 +16,7 @@ PUBLISHERS, SESSIONS, WINDOW = 50, 10, 20
 DURABLE_KINDS = ("wal", "sqlite", "mysql")
 STALL_S = 15
 LOSS_STALL_S = 2  # a broker that has lost messages sends no more: that is all there is to wait for
-QUIET_S, QUIET_MAX_S = 0.4, 10
+QUIET_S, QUIET_MAX_S = 0.4, 120
 DRAIN_EACH = 10000
 RECOVERY_SESSIONS, RECOVERY_EACH, RECOVERY_RETAINED = 10000, 100, 100000
 WARM_UP_COUNT = 20
@@ -48,6 +48,7 @@ class Bed:
         self.folder = place.folder / self.name
         self.database = place.database if engine.kind == "mysql" else None
         self.others = []
+        self.refused = 0
 
     def __enter__(self):
         if self.engine.kind == "mysql" and self.database is None:
@@ -88,6 +89,7 @@ class Bed:
         if not result["ok"] and not (may_lose and "lost" in result):
             raise Failure(f"{arguments[0]}: {result['error'] or result}")
         self.others.append(result.get("others_busy", 0))
+        self.refused += result.get("refused", 0)
         return result
 
     def metrics(self):
@@ -143,8 +145,7 @@ class Bed:
     def warm_up(self):
         """A few messages, and then a reading: what a first write sets off in the background, such
         as filling files with zeros, is over."""
-        self.bench("store", "--run-id", 9, "--publishers", 1, "--subscribers", 1, "--window", 1,
-                   "--count", WARM_UP_COUNT)
+        self.bench(*load("store", 99, WARM_UP_COUNT, 1, 1), "--window", 1)
         return self.settle()
 
 
@@ -158,22 +159,19 @@ def disk_per_message(before, after, count):
     return charged if device is None else min(charged, device)
 
 
-def store_arguments(run_id, count):
-    return ["store", "--run-id", run_id, "--publishers", PUBLISHERS, "--subscribers", SESSIONS,
-            "--window", WINDOW, "--count", count]
-
-
-def drain_arguments(run_id, count):
-    return ["drain", "--run-id", run_id, "--publishers", PUBLISHERS, "--subscribers", SESSIONS,
-            "--count", count]
+def load(scenario, run_id, count, publishers=PUBLISHERS, sessions=SESSIONS):
+    """Arguments of pulse-bench: what one scenario stores the others come for."""
+    window = ["--window", WINDOW] if scenario == "store" else []
+    return [scenario, "--run-id", run_id, "--publishers", publishers, "--subscribers", sessions,
+            "--count", count, *window]
 
 
 def lost_by_kill(bed, count):
     """Kills the broker with the last acknowledgement, and counts what doesn't come back."""
-    bed.bench(*store_arguments(3, count))
+    bed.bench(*load("store", 3, count))
     bed.broker.kill()
     bed.broker.start()
-    result = bed.bench(*drain_arguments(3, count), may_lose=True)
+    result = bed.bench(*load("drain", 3, count), may_lose=True)
     if any(result[fault] for fault in ("doubled", "misrouted", "damaged")):
         raise Failure(f"after kill -9: {result}")
     return result["lost"] / (PUBLISHERS * count)
@@ -186,14 +184,17 @@ def measure_store(place, engine):
     total = PUBLISHERS * count
     with Bed(place, engine) as bed:
         before = {**bed.reading(), "disk": bed.disk_at_start, "claimed": 0}
-        first = bed.bench(*store_arguments(1, count))
+        first = bed.bench(*load("store", 1, count))
         after_first = bed.settle()
-        bed.bench(*drain_arguments(1, count))
+        bed.bench(*load("drain", 1, count))
+        bed.settle()
+        bed.bench(*load("revisit", 1, count))
         middle = bed.settle()
-        store = bed.bench(*store_arguments(2, count))
+        store = bed.bench(*load("store", 2, count))
         after = bed.settle()
-        bed.bench(*drain_arguments(2, count))
+        bed.bench(*load("drain", 2, count))
         end = bed.settle()
+        bed.bench(*load("revisit", 2, count))
         result = {
             "rate": store["units_per_s"],
             "rate_first": first["units_per_s"],
@@ -232,15 +233,15 @@ def disk_lap(place, count):
 def window1_lap(bed, run_id, count):
     """One publisher that waits for each acknowledgement."""
     before = bed.reading()
-    result = bed.bench("store", "--run-id", run_id, "--publishers", 1, "--subscribers", 1,
-                       "--window", 1, "--count", count)
+    result = bed.bench(*load("store", run_id, count, 1, 1), "--window", 1)
     result["disk"] = disk_per_message(before["disk"], bed.reading()["disk"], count)
     return result
 
 
 def window1_result(laps, disks, memories):
     """`laps` of one engine, and those of the disk and of memory that were neighbours."""
-    result = {"ok": True, "error": "", "rate": statistics.median(lap["units_per_s"] for lap in laps)}
+    result = {"ok": True, "error": ""}
+    result["rate"] = statistics.median(lap["units_per_s"] for lap in laps)
     for key in ("p50_us", "p99_us", "others_busy"):
         result[key] = statistics.median(lap.get(key, 0) for lap in laps)
     if laps[0]["broker_cpu_us_per_unit"] > 0:
@@ -281,10 +282,11 @@ def measure_drain(place, engine):
     count = place.scaled(DRAIN_EACH * SESSIONS // PUBLISHERS)
     total = PUBLISHERS * count
     with Bed(place, engine) as bed:
-        bed.bench(*store_arguments(1, count))
+        bed.bench(*load("store", 1, count))
         before = bed.settle()
-        drain = bed.bench(*drain_arguments(1, count))
+        drain = bed.bench(*load("drain", 1, count))
         after = bed.settle()
+        bed.bench(*load("revisit", 1, count))
         return finished(bed, {
             "rate": drain["units_per_s"],
             "seconds": drain["seconds"],
@@ -325,8 +327,7 @@ def recovery_size(place):
 
 def fill_for_recovery(bed):
     sessions, messages, retained = recovery_size(bed.place)
-    bed.bench("store", "--run-id", 1, "--publishers", sessions, "--subscribers", sessions,
-              "--window", 1, "--count", RECOVERY_EACH)
+    bed.bench(*load("store", 1, RECOVERY_EACH, sessions, sessions), "--window", 1)
     bed.bench("retain", "--run-id", 2, "--topics", retained)
     bed.settle()
     return sessions, messages, retained
@@ -342,7 +343,7 @@ def restart(bed, expected):
     found = tuple(int(metrics.get(f"pulse_storage_loaded_{what}", 0))
                   for what in ("sessions", "queue_entries", "retained_messages"))
     if found != expected:
-        raise Failure(f"sessions, queue entries, retained messages: {expected} before, {found} after")
+        raise Failure(f"sessions, queue entries, retained messages: {expected} before, {found} now")
     return {"ok": True, "error": "", "seconds": seconds, "cpu_s": cpu,
             "rss_bytes": harness.rss_bytes(bed.broker.pid),
             "rate": expected[1] / seconds, "others_busy": 0}
@@ -354,8 +355,10 @@ def measure_recovery(place, engine, times):
         expected = fill_for_recovery(bed)
         results = [restart(bed, expected) for _ in range(times)]
         sessions = expected[0]
-        bed.bench("drain", "--run-id", 1, "--publishers", sessions, "--subscribers", sessions,
-                  "--count", RECOVERY_EACH)
+        bed.bench(*load("drain", 1, RECOVERY_EACH, sessions, sessions))
+        bed.settle()
+        bed.bench(*load("revisit", 1, RECOVERY_EACH, sessions, sessions))
+        results[-1]["refused"] = bed.refused
         return results
 
 
@@ -363,7 +366,8 @@ ERRORS = (Failure, RuntimeError, OSError, subprocess.SubprocessError)
 
 
 def finished(bed, result):
-    return {"ok": True, "error": "", **result, "others_busy": max(bed.others)}
+    return {"ok": True, "error": "", **result, "others_busy": max(bed.others),
+            "refused": bed.refused}
 
 
 def measured(function, *arguments):

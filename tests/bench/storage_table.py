@@ -11,7 +11,7 @@ import tempfile
 
 import storage_measure as measure
 from database import PROGRAMS, Database
-from harness import (MIB, OTHERS_MAX, describe_machine, find_program, number, print_table)
+from harness import MIB, OTHERS_MAX, describe_machine, find_program, number, print_table
 from storage_engines import ENGINES, engine_named
 
 MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
@@ -218,6 +218,9 @@ def notes(rows, cell):
     settled_s = rows.median(*cell, "settled_s")
     if settled_s and settled_s > 0.5:
         parts.append(f"{settled_s:.1f} s until all was written")
+    refused = max((run.get("refused", 0) for run in rows.good(*cell)), default=0)
+    if refused:
+        parts.append(f"{refused:,} connects refused because busy, and asked again")
     bad = rows.bad(*cell)
     if bad:
         parts.append(f"{len(bad)} of {len(rows.results[cell])} failed: {bad[0]['error']}"[:200])
@@ -246,10 +249,11 @@ def other_line(rows, scenario, engine):
     def median(key):
         return rows.median(scenario, engine, key)
 
+    disk_key = "disk_drain" if scenario == "drain" else "disk"
     return [cell_name(scenario, engine), number(median("rate"), 0), number(median("seconds"), 3),
             number(median("cpu_us")), number(median("db_cpu_us")), number(median("p50_us")),
             number(median("p99_us")),
-            number(rows.least(scenario, engine, "disk_drain" if scenario == "drain" else "disk"), 1),
+            number(rows.least(scenario, engine, disk_key), 1),
             number(median("claimed"), 1), number(median("operations"), 4),
             number(median("cancelled"), 2), number((median("rss_bytes") or 0) / MIB, 0),
             notes(rows, (scenario, engine))]

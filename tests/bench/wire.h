@@ -108,6 +108,12 @@ bool wire_read_ack(const struct wire_packet *packet, uint16_t *id, uint8_t *reas
 /* The return code of the only filter of a SUBSCRIBE. */
 bool wire_read_suback(const struct wire_packet *packet, uint8_t version, uint8_t *reason);
 
+/* Of a CONNACK: server unavailable (3.1.1: 3, 5.0: 0x88), or busy. Later it may be otherwise. */
+static inline bool wire_is_busy(uint8_t reason)
+{
+    return reason == 3 || reason == 0x88 || reason == 0x89;
+}
+
 static inline void wire_put_u16(uint8_t *to, uint16_t value)
 {
     to[0] = (uint8_t)(value >> 8);

@@ -43,43 +43,44 @@ static uint64_t oldest(const struct history *history)
     return history->count > EVENTS ? history->count - EVENTS : 0;
 }
 
-static bool is_context(const struct event *event, uint16_t actor)
+static bool is_context(const struct event *event, const struct history_query *query)
 {
-    return event->message == 0 && (event->actor == actor || event->actor == ACTOR_BROKER);
+    return event->message == 0 && (event->actor == query->actor || event->actor == query->sender ||
+                                   event->actor == ACTOR_BROKER);
 }
 
-/* Where the story of `message` begins. */
-static uint64_t first_of(const struct history *history, uint64_t message, uint16_t actor)
+/* Where the story begins. */
+static uint64_t first_of(const struct history *history, const struct history_query *query)
 {
     uint64_t index = history->count, found = 0;
     while (index > oldest(history)) {
         const struct event *event = event_at(history, index - 1);
-        if (message == 0 && is_context(event, actor) && ++found == LAST_EVENTS) {
+        if (query->message == 0 && is_context(event, query) && ++found == LAST_EVENTS) {
             return index - 1;
         }
         index--;
     }
-    while (message != 0 && index < history->count && event_at(history, index)->message != message) {
+    while (query->message != 0 && index < history->count &&
+           event_at(history, index)->message != query->message) {
         index++;
     }
     return index;
 }
 
-void history_print(const struct history *history, uint64_t message, uint16_t actor,
-                   const char *(*name_of)(const void *context, uint16_t actor), const void *context)
+void history_print(const struct history *history, const struct history_query *query)
 {
     unsigned lines = 0;
-    for (uint64_t i = first_of(history, message, actor); i < history->count; i++) {
+    for (uint64_t i = first_of(history, query); i < history->count; i++) {
         const struct event *event = event_at(history, i);
-        bool concerns = (message != 0 && event->message == message) || is_context(event, actor);
-        if (!concerns) {
+        bool concerns = query->message != 0 && event->message == query->message;
+        if (!concerns && !is_context(event, query)) {
             continue;
         }
         if (++lines > LINES_MAX) {
             printf("      ... and more\n");
             return;
         }
-        printf("    %10u ms  %-9s %s", event->ms, name_of(context, event->actor),
+        printf("    %10u ms  %-9s %s", event->ms, query->name_of(query->context, event->actor),
                texts[event->kind]);
         printf(event->detail != 0 ? " (%u)\n" : "\n", event->detail);
     }

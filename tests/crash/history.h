@@ -76,12 +76,15 @@ void history_init(struct history *history);
 void history_fini(struct history *history);
 void history_add(struct history *history, const struct event *event);
 
-/*
- * Prints what concerns `message`, and what happened to `actor` and to the broker in that time. 0:
- * the last events of `actor` and broker. `name_of` gives the name of an actor.
- */
-void history_print(const struct history *history, uint64_t message, uint16_t actor,
-                   const char *(*name_of)(const void *context, uint16_t actor),
-                   const void *context);
+struct history_query {
+    uint64_t message; /* 0: the last events of both actors and of the broker */
+    uint16_t actor;
+    uint16_t sender;
+    const char *(*name_of)(const void *context, uint16_t actor);
+    const void *context;
+};
+
+/* Prints what concerns the message, and what happened to both actors and to the broker then. */
+void history_print(const struct history *history, const struct history_query *query);
 
 #endif

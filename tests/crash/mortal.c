@@ -167,6 +167,7 @@ static void mortal_lost(struct client *client, enum loss loss)
     bool may_return = delay_ms(mortal) > 3 * MARGIN_MS && !client->world->draining;
     if (loss == LOSS_LEFT && mortal->state == MORTAL_PARTED) {
         mortal->kills = record_of(mortal)->kill_count;
+        record_message(record_of(mortal), mortal->will)->earliest_ms = 0; /* after a kill */
         enter(mortal, MORTAL_PARTED, GOODBYE_MS);
     } else if (mortal->state != MORTAL_ALIVE) {
         become_uncertain(mortal);

@@ -43,7 +43,13 @@ void violation_report(struct record *record, enum violation kind, uint64_t messa
     if (message != 0) {
         record_describe(record, message);
     }
-    history_print(&record->history, message, actor, name_of, record);
+    const struct message *told = record_message(record, message);
+    history_print(&record->history,
+                  &(struct history_query){.message = message,
+                                          .actor = actor,
+                                          .sender = told != NULL ? told->actor : actor,
+                                          .name_of = name_of,
+                                          .context = record});
     fflush(stdout);
 }
 

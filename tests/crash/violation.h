@@ -52,7 +52,7 @@ struct violations {
     uint64_t tolerated[VIOLATION_KINDS];
 };
 
-/* Counts and prints one; `message` and `actor` as in history_print. */
+/* Counts one and prints it, with the history of `message` (0: none) and of `actor`. */
 __attribute__((format(printf, 5, 6))) void violation_report(struct record *record,
                                                             enum violation kind, uint64_t message,
                                                             uint16_t actor, const char *format,

@@ -169,7 +169,7 @@ static void change_byte(struct story *story, uint8_t argument)
         (void)snprintf(path, sizeof(path), DIR "/log.%016llu", (unsigned long long)segment);
         const uint8_t *data = faulty_files_data(&story->faulty, path, &len);
         if (data != NULL && len > 8192) {
-            faulty_files_flip(&story->faulty, path, 8192 + (len - 8192) * argument / 256, 0x21);
+            faulty_files_spoil(&story->faulty, path, 8192 + (len - 8192) * argument / 256);
             story->changed = true;
             return;
         }

@@ -134,13 +134,8 @@ static enum err apply_again(void *context, struct slice record)
     return ERR_OK;
 }
 
-static enum err ignore_record(void *context, struct slice record)
-{
-    (*(uint64_t *)context) += record.len;
-    return ERR_OK;
-}
-
-static void check_saving(struct wal_state *state)
+/* What saving `state` and reading that back makes. */
+static struct wal_state *saved(struct wal_state *state)
 {
     struct wal_state *again = wal_state_create();
     const struct wal_record_sink sink = {.context = again, .take = apply_again};
@@ -148,18 +143,8 @@ static void check_saving(struct wal_state *state)
     struct wal_counts before = wal_state_counts(state), after = wal_state_counts(again);
     ASSERT(before.sessions == after.sessions && before.subscriptions == after.subscriptions);
     ASSERT(before.inbound_ids == after.inbound_ids && after.queued <= before.queued);
-    uint64_t bytes = 0, bytes_again = 0;
-    const struct wal_record_sink count = {.context = &bytes, .take = ignore_record};
-    const struct wal_record_sink count_again = {.context = &bytes_again, .take = ignore_record};
-    ASSERT(wal_state_save(again, &count, stays) == ERR_OK);
     wal_state_destroy(state);
-    state = wal_state_create();
-    const struct wal_record_sink third = {.context = state, .take = apply_again};
-    ASSERT(state != NULL && wal_state_save(again, &third, stays) == ERR_OK);
-    ASSERT(wal_state_save(state, &count_again, stays) == ERR_OK);
-    ASSERT(wal_state_counts(state).queued == after.queued);
-    wal_state_destroy(state);
-    wal_state_destroy(again);
+    return again;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -171,6 +156,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .context = state, .head = take_head, .record = take_record, .damage = take_damage};
     enum err err = wal_snapshot_read(&files, "/", NUMBER, &reader);
     ASSERT(err == ERR_OK || err == ERR_VERSION);
-    check_saving(state); /* takes it */
+    state = saved(state); /* without what refers to nothing */
+    uint64_t queued = wal_state_counts(state).queued;
+    state = saved(state);
+    ASSERT(wal_state_counts(state).queued == queued);
+    wal_state_destroy(state);
     return 0;
 }

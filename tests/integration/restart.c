@@ -10,6 +10,8 @@ int restart_by_kill = SIGKILL;
 
 enum { LOOK_AGAIN_MS = 10, LOOKS = 5 };
 
+static const char *const *settings;
+
 bool restart_has_storage(void)
 {
     const char *engine = getenv("PULSE_STORAGE");
@@ -20,20 +22,23 @@ bool restart_has_storage(void)
     return false;
 }
 
-int restart_run(const char *name, const struct CMUnitTest *tests, size_t count, int argc,
-                char **argv)
+int restart_test_begin(void **state)
 {
-    if (!restart_has_storage()) {
-        return 0;
+    if (suite_test_begin(state) != 0) {
+        return -1;
     }
-    char title[64];
-    snprintf(title, sizeof(title), "%s.strict", name);
-    int strict = suite_run(title, tests, count, BROKER_SETTINGS("storage.commit_policy: strict"),
-                           argc, argv);
-    snprintf(title, sizeof(title), "%s.balanced", name);
-    int balanced = suite_run(title, tests, count,
-                             BROKER_SETTINGS("storage.commit_policy: balanced"), argc, argv);
-    return strict != 0 ? strict : balanced;
+    suite_own_broker(settings);
+    return 0;
+}
+
+int restart_run(const char *name, const char *policy, const struct CMUnitTest *tests, size_t count,
+                int argc, char **argv)
+{
+    char title[64], setting[64];
+    snprintf(title, sizeof(title), "%s.%s", name, policy);
+    snprintf(setting, sizeof(setting), "storage.commit_policy: %s", policy);
+    settings = BROKER_SETTINGS(setting);
+    return restart_has_storage() ? suite_run(title, tests, count, settings, argc, argv) : 0;
 }
 
 void restart_after(void **state, int ms)
@@ -58,16 +63,22 @@ void await_stored(void)
     }
 }
 
+static struct client *connect_for_one(const char *id)
+{
+    return CONNECT(.client_id = id, .resume = true,
+                   .props = PROPS(prop_session_expiry(60), prop_receive_maximum(1)));
+}
+
 struct client *connect_again(const char *id)
 {
-    struct client *c = connect_keeping(id);
+    struct client *c = connect_for_one(id);
     assert_true(client_last(c)->session_present);
     return c;
 }
 
 struct client *connect_to_none(const char *id)
 {
-    struct client *c = connect_keeping(id);
+    struct client *c = connect_for_one(id);
     assert_false(client_last(c)->session_present);
     return c;
 }

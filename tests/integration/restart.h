@@ -1,8 +1,9 @@
 /*
  * restart: tests of what a broker with storage keeps. Each test runs four times: the broker is
- * ended by SIGTERM and by SIGKILL, with storage.commit_policy strict and balanced.
+ * ended by SIGTERM and by SIGKILL, with storage.commit_policy strict and balanced. Each has a
+ * broker of its own.
  *
- * Owns      nothing; the broker is the suite's, and goes on with what the tests before have left.
+ * Owns      nothing; the brokers are the suite's.
  * Thread    the test's.
  * Errors    a broker that does not end or come back as it should fails the test.
  *
@@ -17,16 +18,20 @@
 
 extern int restart_by_term, restart_by_kill; /* states of a test: the signal */
 
-#define TEST_BY(function, way)                                                            \
-    {                                                                                     \
-#function "." #way, function, suite_test_begin, suite_test_end, &restart_by_##way \
+#define TEST_BY(function, way)                                                              \
+    {                                                                                       \
+#function "." #way, function, restart_test_begin, suite_test_end, &restart_by_##way \
     }
 #define TEST_BOTH(function) TEST_BY(function, term), TEST_BY(function, kill)
 
+int restart_test_begin(void **state);
+
 #define RUN_RESTART_SUITE(name, tests) \
-    restart_run(name, tests, sizeof(tests) / sizeof((tests)[0]), argc, argv)
-int restart_run(const char *name, const struct CMUnitTest *tests, size_t count, int argc,
-                char **argv);
+    (RUN_RESTART_WITH(name, "strict", tests) | RUN_RESTART_WITH(name, "balanced", tests))
+#define RUN_RESTART_WITH(name, policy, tests) \
+    restart_run(name, policy, tests, sizeof(tests) / sizeof((tests)[0]), argc, argv)
+int restart_run(const char *name, const char *policy, const struct CMUnitTest *tests, size_t count,
+                int argc, char **argv);
 
 /* False, and told why: the broker under test keeps nothing. */
 bool restart_has_storage(void);
@@ -40,7 +45,8 @@ void restart_after(void **state, int ms);
  * last exchange with it. */
 void await_stored(void);
 
-/* Connects to a session that must be there. */
+/* Connects to a session that must be there. The broker sends one message at a time: storage comes
+ * between the packets of a handshake, and other packets could. */
 struct client *connect_again(const char *id);
 /* The same for one that must not be there. It is a new one, kept for a minute. */
 struct client *connect_to_none(const char *id);

@@ -57,6 +57,9 @@ static int fate(struct faulty_files *faulty, enum faulty_call call)
     if (faulty->frozen_at != 0 && number >= faulty->frozen_at) {
         return EIO;
     }
+    if ((faulty->broken & BIT(call)) != 0) {
+        return EIO;
+    }
     if (faulty->fail_at != 0 && number >= faulty->fail_at &&
         number - faulty->fail_at < faulty->fail_count) {
         faulty->failed++;
@@ -120,14 +123,26 @@ static int do_close(void *context, int fd)
     return leave(faulty, error);
 }
 
+static bool is_bad_spot(struct faulty_files *faulty, const struct faulty_node *node, off_t start,
+                        off_t end)
+{
+    if (faulty->bad_path == NULL || start >= faulty->bad_to || end <= faulty->bad_from ||
+        node != faulty_disk_find(&faulty->disk, faulty->bad_path)) {
+        return false;
+    }
+    if (faulty->bad_times == 1) {
+        faulty->bad_path = NULL; /* that was the last time */
+    }
+    faulty->bad_times -= faulty->bad_times > 0 ? 1 : 0;
+    return true;
+}
+
 static ssize_t do_pread(void *context, int fd, void *data, size_t len, off_t at)
 {
     struct faulty_files *faulty = enter(context);
     int error = fate(faulty, CALL_READ);
     struct faulty_node *node = node_of(faulty, fd);
-    if (error == 0 && faulty->bad_path != NULL && at < faulty->bad_to &&
-        at + (off_t)len > faulty->bad_from &&
-        node == faulty_disk_find(&faulty->disk, faulty->bad_path)) {
+    if (error == 0 && is_bad_spot(faulty, node, at, at + (off_t)len)) {
         error = EIO;
     }
     if (error != 0) {
@@ -338,6 +353,7 @@ void faulty_files_restart(struct faulty_files *faulty, enum faulty_loss loss, ui
 {
     faulty->fail_at = 0;
     faulty->frozen_at = 0;
+    faulty->broken = 0;
     faulty->room = UINT64_MAX;
     if (loss != LOSS_NONE) {
         faulty_disk_lose(&faulty->disk, loss == LOSS_ALL, seed);
@@ -354,13 +370,13 @@ uint8_t *faulty_files_data(struct faulty_files *faulty, const char *path, size_t
     return node->data;
 }
 
-void faulty_files_flip(struct faulty_files *faulty, const char *path, size_t at, uint8_t bits)
+void faulty_files_spoil(struct faulty_files *faulty, const char *path, size_t at)
 {
     struct faulty_node *node = faulty_disk_find(&faulty->disk, path);
     ASSERT(node != NULL && at < node->len);
-    node->data[at] ^= bits;
+    node->data[at] = (uint8_t)(node->data[at] * 5 + 1);
     if (at < node->safe_len) {
-        node->safe[at] ^= bits;
+        node->safe[at] = (uint8_t)(node->safe[at] * 5 + 1);
     }
 }
 

@@ -57,12 +57,14 @@ struct faulty_files {
     unsigned fail_count;  /* and this many from there on */
     int error;            /* with this errno, */
     bool torn;            /* but a write is done in part before it fails */
+    unsigned broken;      /* calls of these kinds fail, too: a bit for each kind */
     unsigned failed;      /* calls that were made to fail */
     unsigned frozen_at;   /* from this call on nothing is done any more; 0: never */
     uint64_t room;        /* bytes that all files may have */
     const char *bad_path; /* reads of this file that touch bytes from bad_from to bad_to fail */
     off_t bad_from;
     off_t bad_to;
+    unsigned bad_times; /* so often; 0: always */
 };
 
 void faulty_files_init(struct faulty_files *faulty);
@@ -81,8 +83,8 @@ void faulty_files_restart(struct faulty_files *faulty, enum faulty_loss loss, ui
 /* The bytes of a file, to look at and to change; NULL: there is none. */
 uint8_t *faulty_files_data(struct faulty_files *faulty, const char *path, size_t *len);
 
-/* Changes bits of one byte, on the disk and as the process sees it. */
-void faulty_files_flip(struct faulty_files *faulty, const char *path, size_t at, uint8_t bits);
+/* Changes one byte, on the disk and as the process sees it. Twice doesn't change it back. */
+void faulty_files_spoil(struct faulty_files *faulty, const char *path, size_t at);
 
 /* Cuts a file, safely. */
 void faulty_files_truncate(struct faulty_files *faulty, const char *path, size_t len);

@@ -229,7 +229,10 @@ void mariadb_kill(struct mariadb *server)
 
 void mariadb_pause(struct mariadb *server)
 {
+    int status = 0;
     assert_int_equal(kill(server->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(server->pid, &status, WUNTRACED), server->pid); /* all threads are */
+    assert_true(WIFSTOPPED(status));
 }
 
 void mariadb_resume(struct mariadb *server)

@@ -345,6 +345,15 @@ static void a_url_that_is_none_is_said_without_it(void **state)
         strstr(log_of_a_failed_opening("mysql://u:hunter2@host", ERR_INVALID), "no database"));
 }
 
+static void a_server_that_takes_too_small_packets_is_refused(void **state)
+{
+    (void)state;
+    mariadb_run(server, "SET GLOBAL max_allowed_packet=65536");
+    const char *log = log_of_a_failed_opening(url, ERR_INVALID);
+    mariadb_run(server, "SET GLOBAL max_allowed_packet=67108864");
+    assert_non_null(strstr(log, "max_allowed_packet is 65536"));
+}
+
 static void a_server_that_does_not_sync_is_said_under_strict(void **state)
 {
     (void)state;
@@ -388,6 +397,7 @@ int main(void)
         test(a_server_that_is_not_there_is_said),
         test(an_unknown_database_is_said),
         test(a_url_that_is_none_is_said_without_it),
+        test(a_server_that_takes_too_small_packets_is_refused),
         test(a_server_that_does_not_sync_is_said_under_strict),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -170,31 +170,6 @@ static void a_server_that_hangs_is_given_up_after_the_timeout(void **state)
     assert_committed(2);
 }
 
-/* The server finds our packet when it wakes up, and carries it out although we gave it up. Before
- * the engine goes on, that must be over: else it would put an entry back that was popped since. */
-static void what_was_given_up_does_not_come_back_later(void **state)
-{
-    (void)state;
-    struct operation operations[600];
-    const struct operation pop = {
-        .type = OPERATION_QUEUE_POP, .session = MYSQL_NODE_SESSION, .position = 1, .last = 300};
-    for (unsigned round = 0; round < 4; round++) {
-        for (uint64_t position = 1; position <= 300; position++) {
-            mysql_publish(operations + 2 * (position - 1), position);
-        }
-        mariadb_pause(server);
-        assert_int_equal(mysql_node_try(&node, operations, 600), ERR_UNAVAILABLE);
-        mariadb_resume(server);
-        mysql_node_insist(&node, operations, 600);
-        mysql_node_apply(&node, &pop, 1);
-        uint64_t until_ms = clock_mono_ms() + 200;
-        while (clock_mono_ms() < until_ms) {
-            assert_int_equal(number("SELECT COUNT(*) FROM queue"), 0);
-        }
-    }
-    mysql_node_close(&node);
-}
-
 static void hangs_in_the_middle_of_batches_lose_and_double_nothing(void **state)
 {
     (void)state;
@@ -210,6 +185,38 @@ static void hangs_in_the_middle_of_batches_lose_and_double_nothing(void **state)
     mysql_load_wait(&load, 1500);
     mysql_load_stop(&load);
     assert_committed(atomic_load(&load.committed));
+}
+
+/* Ends the connection that holds the lock, as a server does with a silent one. */
+static enum err end_silent_connection(void *context, const struct operation *operation)
+{
+    char sql[64];
+    (void)operation;
+    (void)snprintf(sql, sizeof sql, "KILL CONNECTION %llu",
+                   (unsigned long long)mariadb_number(
+                       server, "SELECT MIN(id) FROM information_schema.processlist WHERE "
+                               "user='" MARIADB_USER "'"));
+    if (!*(bool *)context) {
+        mariadb_run(server, sql);
+        *(bool *)context = true;
+    }
+    return ERR_OK;
+}
+
+static void a_connection_that_is_given_up_during_a_long_load_is_made_anew(void **state)
+{
+    (void)state;
+    bool ended = false;
+    struct engine_loaded loaded;
+    const struct operation_sink sink = {.context = &ended, .take = end_silent_connection};
+    mysql_node_close(&node);
+    assert_int_equal(engine_mysql.open(&node.config, &node.stats, &node.engine), ERR_OK);
+    assert_int_equal(node.engine->type->load(node.engine, &sink, &loaded), ERR_OK);
+    assert_true(ended);
+    assert_int_equal(reconnects(), 1);
+    node.next_id = loaded.next_id;
+    publish(1);
+    assert_committed(1);
 }
 
 /* ---- not the one to write to ----------------------------------------------------------------- */
@@ -346,36 +353,41 @@ static void a_row_that_stays_locked_is_unavailable_not_forever(void **state)
     assert_committed(0);
 }
 
-/* Two nodes with nearly empty tables, each putting and removing its own rows: were the optimizer to
- * read whole tables for that, they would wait for each other all the time. */
+/* Two nodes with small tables, each putting and removing its own rows: were the optimizer to read
+ * whole tables for that, they would wait for each other all the time. */
 static void nodes_do_not_wait_for_each_others_rows(void **state)
 {
     (void)state;
     MYSQL *client = other_client();
-    struct operation operations[6];
-    mysql_publish(operations, 1);
-    mysql_publish(operations + 2, 2);
-    mysql_node_apply(&node, operations, 4);
+    struct operation operations[80];
+    for (uint64_t i = 0; i < 40; i++) {
+        mysql_publish(operations + 2 * i, i + 1);
+    }
+    mysql_node_apply(&node, operations, 80);
     tell(client, "BEGIN");
     tell(client, "INSERT INTO sessions VALUES (8,'h','c',1,0,0,'node-2',1)");
-    tell(client, "INSERT INTO messages VALUES (7,'t','','',0,0,NULL,0,NULL),"
-                 "(9,'t','','',0,0,NULL,0,NULL)");
-    tell(client, "INSERT INTO queue VALUES (8,1,7,0,0,0,0,NULL),(8,2,9,0,0,0,0,NULL)");
+    tell(client, "INSERT INTO messages VALUES (70,'t','','',0,0,NULL,0,NULL)");
+    tell(client, "INSERT INTO queue VALUES (8,1,70,0,0,0,0,NULL)");
     tell(client, "INSERT INTO subscriptions VALUES (8,'h','f',0,0,0,0,0)");
     tell(client, "INSERT INTO inbound_qos2 VALUES (8,1)");
-    tell(client, "INSERT INTO wills VALUES (8,9,0,NULL)");
+    tell(client, "INSERT INTO wills VALUES (8,70,0,NULL)");
     tell(client, "INSERT INTO retained_messages VALUES ('h','t','','',0,NULL,0,NULL)");
+    size_t count = 0;
+    for (uint64_t i = 1; i < 40; i += 3) {
+        operations[count++] =
+            (struct operation){.type = OPERATION_QUEUE_POP, .session = 1, .position = i, .last = i};
+        operations[count++] =
+            (struct operation){.type = OPERATION_QUEUE_RELEASE, .session = 1, .position = i + 1};
+        operations[count++] = (struct operation){.type = OPERATION_MESSAGE_DROP, .message = i};
+    }
     const struct operation removals[] = {
-        {.type = OPERATION_MESSAGE_DROP, .message = 1},
-        {.type = OPERATION_MESSAGE_DROP, .message = 3},
-        {.type = OPERATION_QUEUE_RELEASE, .session = 1, .position = 2},
-        {.type = OPERATION_QUEUE_POP, .session = 1, .position = 1, .last = 1},
         {.type = OPERATION_SUBSCRIPTION_DROP, .session = 1, .filter = slice_text("a")},
         {.type = OPERATION_INBOUND_QOS2_DROP, .session = 1, .packet_id = 4},
         {.type = OPERATION_WILL_DROP, .session = 1},
         {.type = OPERATION_RETAINED_DROP, .topic = slice_text("r")},
         {.type = OPERATION_SESSION_DROP, .session = 12},
     };
+    mysql_node_apply(&node, operations, count);
     mysql_node_apply_all(&node, removals);
     tell(client, "ROLLBACK");
     mysql_close(client);
@@ -428,6 +440,28 @@ static void a_commit_that_never_arrives_loses_nothing(void **state)
     proxy_destroy(proxy);
 }
 
+/* A packet that we gave up arrives when we have long gone on: were the server to carry it out, an
+ * entry that was popped meanwhile would be back. */
+static void what_was_given_up_does_not_come_back_later(void **state)
+{
+    (void)state;
+    struct operation operations[2];
+    const struct operation pop = {
+        .type = OPERATION_QUEUE_POP, .session = MYSQL_NODE_SESSION, .position = 1, .last = 1};
+    go_through_proxy();
+    mysql_publish(operations, 1);
+    proxy_set(proxy, PROXY_HOLD);
+    assert_int_equal(mysql_node_try(&node, operations, 2), ERR_UNAVAILABLE);
+    assert_int_equal(proxy_cuts(proxy), 1);
+    mysql_node_insist(&node, operations, 2);
+    mysql_node_apply(&node, &pop, 1);
+    proxy_release(proxy);
+    (void)poll(NULL, 0, 300); /* for the server to carry it out, if it did */
+    assert_int_equal(number("SELECT COUNT(*) FROM queue"), 0);
+    assert_committed(0);
+    proxy_destroy(proxy);
+}
+
 /* The server knows nothing of the break, and would keep our lock for a minute. */
 static void a_connection_that_broke_unseen_does_not_keep_us_out(void **state)
 {
@@ -460,8 +494,8 @@ int main(void)
         test(restarts_in_the_middle_of_batches_lose_and_double_nothing),
         test(kills_in_the_middle_of_batches_lose_and_double_nothing),
         test(a_server_that_hangs_is_given_up_after_the_timeout),
-        test(what_was_given_up_does_not_come_back_later),
         test(hangs_in_the_middle_of_batches_lose_and_double_nothing),
+        test(a_connection_that_is_given_up_during_a_long_load_is_made_anew),
         test(a_server_that_only_reads_is_left_and_looked_up_again),
         test(another_process_that_had_the_store_meanwhile_is_noticed),
         test(a_deadlock_with_another_client_is_tried_again),
@@ -469,6 +503,7 @@ int main(void)
         test(nodes_do_not_wait_for_each_others_rows),
         test(the_lost_answer_of_a_commit_doubles_nothing),
         test(a_commit_that_never_arrives_loses_nothing),
+        test(what_was_given_up_does_not_come_back_later),
         test(a_connection_that_broke_unseen_does_not_keep_us_out),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -200,22 +200,31 @@ static void ranges_of_earlier_processes_go_with_their_last_message(void **state)
 static void rows_that_are_not_of_pulse_are_left_out_with_a_warning(void **state)
 {
     (void)state;
-    const struct operation put = session_put(node.loaded.next_id);
-    mysql_node_apply(&node, &put, 1);
+    uint64_t id = node.loaded.next_id;
+    const struct operation operations[] = {
+        session_put(id),           message_put(id + 1),       message_put(id + 2),
+        message_put(id + 3),       queue_push(id, 1, id + 1), queue_push(id, 2, id + 2),
+        queue_push(id, 3, id + 3),
+    };
+    mysql_node_apply_all(&node, operations);
     mysql_node_close(&node);
     run("INSERT INTO sessions VALUES (77,'h','',1,0,0,'node-1',1);"
         "INSERT INTO subscriptions SELECT id,'h','',0,0,0,0,0 FROM sessions WHERE id<>77;"
         "INSERT INTO subscriptions SELECT id,'i','x',3,0,0,0,0 FROM sessions WHERE id<>77;"
         "INSERT INTO inbound_qos2 SELECT id,0 FROM sessions WHERE id<>77;"
         "INSERT INTO retained_messages VALUES ('h','','','',0,NULL,0,NULL),"
-        "('i','t','','',0,NULL,0,5)");
+        "('i','t','','',0,NULL,0,5);"
+        "UPDATE messages SET topic='' ORDER BY id LIMIT 1;"
+        "UPDATE messages SET split_at=1 ORDER BY id DESC LIMIT 1");
     mysql_log_catch();
     mysql_node_open(&node);
-    assert_non_null(strstr(mysql_log_caught(), "rows=6"));
+    assert_non_null(strstr(mysql_log_caught(), "rows=8"));
     assert_int_equal(node.counts[OPERATION_SESSION_PUT], 1);
     assert_int_equal(node.counts[OPERATION_SUBSCRIPTION_PUT], 0);
     assert_int_equal(node.counts[OPERATION_INBOUND_QOS2_PUT], 0);
     assert_int_equal(node.counts[OPERATION_RETAINED_PUT], 0);
+    assert_int_equal(node.counts[OPERATION_MESSAGE_PUT], 1);
+    assert_int_equal(node.counts[OPERATION_QUEUE_PUSH], 1);
     mysql_node_close(&node);
 }
 

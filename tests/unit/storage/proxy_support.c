@@ -29,6 +29,8 @@ struct link {
     int server;
     bool frozen;
     uint64_t cut_ms; /* 0: not to be cut */
+    char *held;      /* NULL: nothing */
+    size_t held_len;
 };
 
 struct proxy {
@@ -40,6 +42,7 @@ struct proxy {
     _Atomic int mode;
     _Atomic bool stop;
     _Atomic bool freeze;
+    _Atomic bool release;
     _Atomic unsigned cuts;
     struct link links[LINKS];
 };
@@ -54,7 +57,8 @@ static void end_link(struct link *link)
 {
     close(link->client);
     close(link->server);
-    link->client = -1;
+    mem_free(link->held);
+    *link = (struct link){.client = -1};
 }
 
 static void set_no_delay(int fd)
@@ -108,9 +112,14 @@ static void from_client(struct proxy *proxy, struct link *link)
     int mode = atomic_load(&proxy->mode);
     if (hit && mode != PROXY_PASS) {
         atomic_store(&proxy->mode, PROXY_PASS);
-        link->cut_ms = clock_mono_ms() + (mode == PROXY_CUT_ANSWER ? ANSWER_MS : 0);
+        link->cut_ms = mode == PROXY_CUT_ANSWER ? clock_mono_ms() + ANSWER_MS : 0;
     }
-    if (len <= 0 || (hit && mode == PROXY_CUT_REQUEST)) {
+    if (hit && mode == PROXY_HOLD) {
+        link->held = mem_copy_text(data, (size_t)len);
+        link->held_len = (size_t)len;
+        link->frozen = true;
+        atomic_fetch_add(&proxy->cuts, 1);
+    } else if (len <= 0 || (hit && mode == PROXY_CUT_REQUEST)) {
         atomic_fetch_add(&proxy->cuts, len > 0);
         end_link(link);
     } else if (!send_all(link->server, data, (size_t)len)) {
@@ -156,6 +165,18 @@ static void pass(struct proxy *proxy)
     }
 }
 
+static void release_held(struct proxy *proxy)
+{
+    for (unsigned i = 0; i < LINKS; i++) {
+        struct link *link = &proxy->links[i];
+        if (link->client >= 0 && link->held != NULL) {
+            (void)send_all(link->server, link->held, link->held_len); /* it may be gone */
+            mem_free(link->held);
+            link->held = NULL;
+        }
+    }
+}
+
 static void *serve(void *context)
 {
     struct proxy *proxy = context;
@@ -164,6 +185,10 @@ static void *serve(void *context)
             for (unsigned i = 0; i < LINKS; i++) {
                 proxy->links[i].frozen = true;
             }
+        }
+        if (atomic_load(&proxy->release)) {
+            release_held(proxy);
+            atomic_store(&proxy->release, false);
         }
         pass(proxy);
     }
@@ -218,6 +243,14 @@ void proxy_freeze(struct proxy *proxy)
     atomic_store(&proxy->freeze, true);
     while (atomic_load(&proxy->freeze)) {
         (void)poll(NULL, 0, 1); /* until its thread has seen it */
+    }
+}
+
+void proxy_release(struct proxy *proxy)
+{
+    atomic_store(&proxy->release, true);
+    while (atomic_load(&proxy->release)) {
+        (void)poll(NULL, 0, 1); /* until its thread has done it */
     }
 }
 

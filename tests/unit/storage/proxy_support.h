@@ -13,8 +13,9 @@
 
 enum proxy_mode {
     PROXY_PASS,
-    PROXY_CUT_ANSWER, /* after bytes that end with `word`: they go through, the answer doesn't */
-    PROXY_CUT_REQUEST /* such bytes don't even go through; the connection ends */
+    PROXY_CUT_ANSWER,  /* after bytes that end with `word`: they go through, the answer doesn't */
+    PROXY_CUT_REQUEST, /* such bytes don't even go through; the connection ends */
+    PROXY_HOLD         /* such bytes arrive with proxy_release, whatever happened meanwhile */
 };
 
 struct proxy;
@@ -31,6 +32,9 @@ void proxy_set(struct proxy *proxy, enum proxy_mode mode);
 /* Nothing passes any more on the connections that are there, and nobody is told: as when a cable is
  * pulled. New connections are not affected. */
 void proxy_freeze(struct proxy *proxy);
+
+/* Forwards what PROXY_HOLD held back. The server may have ended the connection. */
+void proxy_release(struct proxy *proxy);
 
 /* How often the mode did its work. */
 unsigned proxy_cuts(const struct proxy *proxy);

@@ -19,11 +19,11 @@ void sqlite_disk_insert(void);
 /* No file is open any more. */
 void sqlite_disk_remove(void);
 
-/* The calls that write, cut and sync, until now. */
+/* The calls that read, write, cut, sync and remove files, until now. */
 uint64_t sqlite_disk_calls(void);
 uint64_t sqlite_disk_syncs(void);
 
-/* Of those calls the next `good` ones work, the `times` behind them fail. */
+/* Of those calls the next `good` ones work, the `times` behind them fail; but a full disk reads. */
 void sqlite_disk_fail(enum sqlite_disk_fault fault, uint64_t good, uint64_t times);
 
 /* Every call fails from now on. */

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "tests/unit/storage/contract_support.h"
@@ -115,6 +116,12 @@ static void lose_power(struct store *store)
     sqlite_disk_restore_power(draw(UINT32_MAX));
 }
 
+static void lose_power_synced(struct store *store)
+{
+    store_sync(store);
+    lose_power(store);
+}
+
 /* ---- power ----------------------------------------------------------------------------------- */
 
 static void strict_batches_survive_a_power_loss(void **state)
@@ -186,6 +193,10 @@ static void a_failed_sync_is_made_good(void **state, enum storage_policy policy)
             }
         }
         sync_until_done(store);
+        if (draw(3) == 0) {
+            sqlite_disk_fail(SQLITE_DISK_IO, draw(10), draw(10));
+            store_close(store);
+        }
         sqlite_disk_fail(SQLITE_DISK_IO, 0, 0);
         lose_power(store);
         store_open(store);
@@ -252,6 +263,60 @@ static void the_disk_may_be_full_at_each_call(void **state)
     each_call_may_fail(state, SQLITE_DISK_FULL, 5);
 }
 
+static enum err ignore(void *context, const struct operation *operation)
+{
+    (void)context;
+    (void)operation;
+    return ERR_OK;
+}
+
+static enum err open_and_load(struct store *store)
+{
+    struct engine *engine = NULL;
+    struct engine_loaded loaded;
+    enum err err = store->type->open(&store->config, &store->stats, &engine);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = store->type->load(engine, &(struct operation_sink){NULL, ignore}, &loaded);
+    store->type->close(engine);
+    return err;
+}
+
+static void opening_may_fail_at_each_call(void **state)
+{
+    struct store *store = *state;
+    struct operation batch[32];
+    unsigned failed = 0;
+    begin(store, COMMIT_BALANCED);
+    for (uint64_t n = 0; n < 80; n++) {
+        store_apply(store, batch, make_batch(store, batch));
+        if (n % 2 == 0) {
+            lose_power_synced(store); /* leaves a log to be read */
+        }
+        store_close(store);
+        sqlite_disk_fail(SQLITE_DISK_IO, n, 1);
+        failed += open_and_load(store) != ERR_OK ? 1 : 0;
+        sqlite_disk_fail(SQLITE_DISK_IO, 0, 0);
+        store_open(store);
+    }
+    assert_true(failed > 20);
+}
+
+static void a_new_store_may_fail_at_each_call(void **state)
+{
+    struct store *store = *state;
+    for (uint64_t n = 0; n < 60; n++) {
+        sqlite_disk_fail(n % 2 == 0 ? SQLITE_DISK_IO : SQLITE_DISK_FULL, n / 2, 1);
+        enum err err = open_and_load(store);
+        assert_true(err == ERR_OK || err == ERR_IO || err == ERR_FULL);
+        sqlite_disk_fail(SQLITE_DISK_IO, 0, 0);
+        store_open(store);
+        store_close(store);
+        assert_int_equal(unlink(store->config.sqlite_path), 0);
+    }
+}
+
 static void a_full_disk_is_called_full_and_the_batch_comes_again(void **state)
 {
     struct store *store = *state;
@@ -296,6 +361,8 @@ int main(void)
         with_power(each_call_may_fail_once),
         with_power(each_call_may_fail_several_times),
         with_power(the_disk_may_be_full_at_each_call),
+        with_power(opening_may_fail_at_each_call),
+        with_power(a_new_store_may_fail_at_each_call),
         with_power(a_full_disk_is_called_full_and_the_batch_comes_again),
         with_power(a_dead_disk_is_an_error_until_it_is_back),
     };

@@ -1,5 +1,6 @@
 #include "tests/unit/storage/wal_rig_support.h"
 
+#include <fcntl.h>
 #include <sched.h>
 
 #include "base/clock.h"
@@ -205,13 +206,62 @@ static void not_all_files_are_kept_for_later(void **state)
     struct wal_rig rig;
     rig_init(&rig, SMALL_SEGMENT);
     assert_int_equal(rig_open(&rig), ERR_OK);
-    rig_fill(&rig, 1, 200, 200);
+    rig_fill(&rig, 1, 1, 10000); /* a larger file: not one to use again */
+    rig_fill(&rig, 2, 200, 200);
     assert_true(faulty_files_count(&rig.faulty, RIG_DIR "/log.") > 15);
     assert_int_equal(wal_log_drop(rig.log, wal_log_seal(rig.log), NULL, 0), ERR_OK);
     assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/log."), 0);
     assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/spare."), 6);
     assert_int_equal(stat_get(&rig.stats, STAT_DISK_BYTES), 6 * SMALL_SEGMENT);
     assert_int_equal(stat_get(&rig.stats, STAT_LOG_BYTES), 0);
+    rig_fini(&rig);
+}
+
+static void make_file(struct wal_rig *rig, const char *path, size_t len)
+{
+    const struct files *files = &rig->faulty.files;
+    int fd = files->open(files->context, path, O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(files->pwrite(files->context, fd, "", 1, (off_t)len - 1), 1);
+    assert_int_equal(files->close(files->context, fd), 0);
+}
+
+static void spare_files_that_are_found_are_used_if_they_fit(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    make_file(&rig, RIG_DIR "/spare.1", SMALL_SEGMENT - 1);
+    make_file(&rig, RIG_DIR "/spare.2", SMALL_SEGMENT + 1);
+    for (unsigned i = 3; i < 12; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), RIG_DIR "/spare.%u", i);
+        make_file(&rig, path, SMALL_SEGMENT);
+    }
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/spare."), 6);
+    assert_int_equal(faulty_files_bytes(&rig.faulty), 6 * SMALL_SEGMENT);
+    assert_int_equal(stat_get(&rig.stats, STAT_DISK_BYTES), 6 * SMALL_SEGMENT);
+    rig_fill(&rig, 1, 1, 100);
+    assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/spare."), 5);
+    assert_int_equal(faulty_files_bytes(&rig.faulty), 6 * SMALL_SEGMENT);
+    rig_fini(&rig);
+}
+
+static void what_is_not_synced_is_not_dropped(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    rig_fill(&rig, 1, 1, 100);
+    assert_int_equal(rig_append(&rig, 2, 1, 100), ERR_OK);
+    uint64_t next = wal_log_seal(rig.log);
+    assert_int_equal(wal_log_drop(rig.log, next, NULL, 0), ERR_OK);
+    assert_int_equal(faulty_files_count(&rig.faulty, rig_path(1)), 1);
+    assert_int_equal(wal_log_sync(rig.log), ERR_OK);
+    assert_int_equal(wal_log_drop(rig.log, next, NULL, 0), ERR_OK);
+    assert_int_equal(faulty_files_count(&rig.faulty, rig_path(1)), 0);
     rig_fini(&rig);
 }
 
@@ -372,6 +422,8 @@ int main(void)
         cmocka_unit_test(a_sealed_segment_never_changes),
         cmocka_unit_test(dropped_segments_are_used_again_and_their_past_stays_dead),
         cmocka_unit_test(not_all_files_are_kept_for_later),
+        cmocka_unit_test(spare_files_that_are_found_are_used_if_they_fit),
+        cmocka_unit_test(what_is_not_synced_is_not_dropped),
         cmocka_unit_test(a_segment_made_of_a_spare_file_is_written_once),
         cmocka_unit_test(leftovers_below_the_first_segment_are_dropped_but_for_kept_ones),
         cmocka_unit_test(a_scan_reads_sealed_segments_while_others_are_written),

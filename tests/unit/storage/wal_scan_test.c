@@ -1,5 +1,7 @@
 #include "tests/unit/storage/wal_rig_support.h"
 
+#include <errno.h>
+
 #include "base/log.h"
 #include "storage/crc32c.h"
 
@@ -116,7 +118,10 @@ static void damage_is_copied_once_however_often_the_log_is_opened(void **state)
         assert_int_equal(rig_open(&rig), ERR_OK);
         assert_int_equal(rig.damage_count, 1);
         assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/quarantine."), 1);
-        assert_int_equal(faulty_files_count(&rig.faulty, rig.damages[0].path), 1);
+        uint8_t *copy = faulty_files_data(&rig.faulty, rig.damages[0].path, &len);
+        assert_non_null(copy);
+        assert_true(start == 0 || copy[0] == 0xaa); /* not written again */
+        copy[0] = 0xaa;
         rig_close(&rig);
     }
     rig_fini(&rig);
@@ -181,6 +186,64 @@ static void a_missing_segment_in_the_middle_is_damage(void **state)
     rig_fini(&rig);
 }
 
+static void damage_at_the_end_of_a_sealed_segment_shows(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    rig_fill(&rig, 1, 5, 20);
+    (void)wal_log_seal(rig.log);
+    rig_fill(&rig, 6, 6, 20);
+    rig_close(&rig);
+    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 4 * 67 + 40);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_int_equal(missing_batch(&rig, 6), 5);
+    assert_int_equal(rig.damage_count, 1);
+    assert_int_equal(rig.damages[0].offset, FRAMES_AT + 4 * 67);
+    rig_fini(&rig);
+}
+
+/* Batches that were synced together: one is broken later, the process had no orderly end. */
+static void damage_takes_no_neighbours_though_they_were_synced_at_once(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    for (unsigned batch = 1; batch <= 5; batch++) {
+        assert_int_equal(rig_append(&rig, batch, 2, 20), ERR_OK);
+    }
+    assert_int_equal(wal_log_sync(rig.log), ERR_OK);
+    rig_kill(&rig, LOSS_NONE, 0);
+    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 67 + 40);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_int_equal(missing_batch(&rig, 5), 2);
+    assert_int_equal(rig.damage_count, 1);
+    assert_false(rig.damages[0].is_cut);
+    rig_fini(&rig);
+}
+
+static void a_read_that_fails_once_or_twice_is_no_damage(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (unsigned call = 1; failed; call++) {
+        for (unsigned count = 1; count <= 2; count++) {
+            struct wal_rig rig;
+            make_small_log(&rig, 8);
+            faulty_files_fail(&rig.faulty, call, count, EIO, false);
+            while (rig_open(&rig) != ERR_OK) {
+                assert_true(rig.faulty.failed <= count);
+            }
+            failed = rig.faulty.failed > 0;
+            assert_found(&rig, 1, 8);
+            assert_int_equal(rig.damage_count, 0);
+            rig_fini(&rig);
+        }
+    }
+}
+
 static void a_segment_without_its_header_is_set_aside_as_a_whole(void **state)
 {
     (void)state;
@@ -229,6 +292,22 @@ static void a_bad_spot_on_the_disk_takes_one_batch(void **state)
     rig_fini(&rig);
 }
 
+static void a_spot_that_is_read_at_the_third_attempt_is_not_bad(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    make_small_log(&rig, 8);
+    rig.faulty.bad_path = rig_path(1);
+    rig.faulty.bad_from = FRAMES_AT + 100;
+    rig.faulty.bad_to = rig.faulty.bad_from + 512;
+    rig.faulty.bad_times = 2;
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_null(rig.faulty.bad_path);
+    assert_found(&rig, 1, 8);
+    assert_int_equal(rig.damage_count, 0);
+    rig_fini(&rig);
+}
+
 static void a_segment_of_a_newer_format_is_not_touched(void **state)
 {
     (void)state;
@@ -272,38 +351,64 @@ static void an_error_of_who_takes_the_records_ends_the_reading(void **state)
 
 /* ---- what must stay dead --------------------------------------------------------------------- */
 
-/*
- * After a power loss one unsynced batch is broken and the one behind it is not. The cut takes both;
- * a batch of the same length over the broken one must not bring the other one back.
- */
+/* Batches 1 to 3 were synced, of 4 to 6 the first is broken, as a power loss leaves them. */
+static void make_broken_end(struct wal_rig *rig)
+{
+    rig_init(rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(rig), ERR_OK);
+    rig_fill(rig, 1, 3, 100);
+    for (unsigned batch = 4; batch <= 6; batch++) {
+        assert_int_equal(rig_append(rig, batch, 2, 100), ERR_OK);
+    }
+    rig_kill(rig, LOSS_NONE, 0);
+    faulty_files_spoil(&rig->faulty, rig_path(1), FRAMES_AT + 3 * 227 + 50);
+}
+
+/* The cut takes the sound batches, too; one of the length of the broken one, written over it, must
+ * not bring them back. */
 static void what_was_cut_stays_cut_when_something_is_written_over_it(void **state)
 {
     (void)state;
     struct wal_rig rig;
-    rig_init(&rig, SMALL_SEGMENT);
+    make_broken_end(&rig);
     assert_int_equal(rig_open(&rig), ERR_OK);
-    rig_fill(&rig, 1, 3, 100);
-    for (unsigned batch = 4; batch <= 6; batch++) {
-        assert_int_equal(rig_append(&rig, batch, 2, 100), ERR_OK);
-    }
-    rig_kill(&rig, LOSS_NONE, 0);
-    size_t len;
-    faulty_files_data(&rig.faulty, rig_path(1), &len)[FRAMES_AT + 3 * 227 + 50] ^= 1;
-    for (unsigned start = 0; start < 2; start++) {
-        assert_int_equal(rig_open(&rig), ERR_OK);
-        assert_found(&rig, 1, 3);
-        assert_int_equal(rig.damage_count, 1);
-        assert_true(rig.damages[0].is_cut);
-        assert_int_equal(rig.damages[0].len, 3 * 227);
-        rig_kill(&rig, LOSS_NONE, 0);
-    }
-    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_found(&rig, 1, 3);
+    assert_int_equal(rig.damage_count, 1);
+    assert_true(rig.damages[0].is_cut);
+    assert_int_equal(rig.damages[0].len, 3 * 227);
     rig_fill(&rig, 4, 4, 100);
     rig_kill(&rig, LOSS_ALL, 0);
     assert_int_equal(rig_open(&rig), ERR_OK);
     assert_found(&rig, 1, 4);
     assert_int_equal(rig.damage_count, 0);
+    assert_int_equal(faulty_files_count(&rig.faulty, RIG_DIR "/log."), 1);
     rig_fini(&rig);
+}
+
+static void what_was_cut_stays_cut_when_no_zeros_can_be_written(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (unsigned call = 1; failed; call++) {
+        struct wal_rig rig;
+        make_broken_end(&rig);
+        faulty_files_fail(&rig.faulty, call, 2, EIO, false);
+        while (rig_open(&rig) != ERR_OK) {
+            assert_true(rig.faulty.failed <= 2);
+        }
+        assert_found(&rig, 1, 3);
+        failed = rig.faulty.failed > 0;
+        while (rig_append(&rig, 4, 2, 100) != ERR_OK) {
+            assert_true(rig.faulty.failed <= 2);
+        }
+        while (wal_log_sync(rig.log) != ERR_OK) {
+            assert_true(rig.faulty.failed <= 2);
+        }
+        rig_kill(&rig, call % 2 == 0 ? LOSS_ALL : LOSS_SOME, call);
+        assert_int_equal(rig_open(&rig), ERR_OK);
+        assert_found(&rig, 1, 4);
+        rig_fini(&rig);
+    }
 }
 
 static void a_torn_end_is_written_over(void **state)
@@ -325,6 +430,80 @@ static void a_torn_end_is_written_over(void **state)
     assert_int_equal(rig_open(&rig), ERR_OK);
     assert_found(&rig, 1, 5);
     assert_int_equal(rig.damage_count, 0);
+    rig_fini(&rig);
+}
+
+/* A disk may write a block to the wrong place. */
+static void a_frame_that_stands_twice_is_given_once(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    make_small_log(&rig, 8);
+    size_t len;
+    uint8_t *frames = faulty_files_data(&rig.faulty, rig_path(1), &len) + FRAMES_AT;
+    memcpy(frames + 4 * 67, frames + 67, 67);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_int_equal(missing_batch(&rig, 8), 5);
+    assert_int_equal(rig.damage_count, 1);
+    rig_fini(&rig);
+}
+
+static void a_sound_frame_that_is_not_right_behind_the_last_one_does_not_count(void **state)
+{
+    (void)state;
+    struct wal_rig longer;
+    rig_init(&longer, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&longer), ERR_OK);
+    rig_fill(&longer, 1, 5, 20);
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT); /* has the same random numbers */
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    rig_fill(&rig, 1, 4, 20);
+    rig_kill(&rig, LOSS_NONE, 0);
+    size_t len;
+    const uint8_t *fifth =
+        faulty_files_data(&longer.faulty, rig_path(1), &len) + FRAMES_AT + 4 * 67;
+    uint8_t *end = faulty_files_data(&rig.faulty, rig_path(1), &len) + FRAMES_AT + 4 * 67;
+    memcpy(end, fifth, 67);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_found(&rig, 1, 5); /* here it does */
+    rig_kill(&rig, LOSS_ALL, 0);
+    end = faulty_files_data(&rig.faulty, rig_path(1), &len) + FRAMES_AT + 4 * 67;
+    memset(end, 0, 67);
+    memcpy(end + 30, fifth, 67);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    assert_found(&rig, 1, 4);
+    assert_int_equal(rig.damage_count, 1);
+    assert_true(rig.damages[0].is_cut);
+    rig_fini(&rig);
+    rig_fini(&longer);
+}
+
+/* What is written again after a start must not be given a new CRC over broken bytes. */
+static void damage_before_a_cut_is_not_made_sound(void **state)
+{
+    (void)state;
+    struct wal_rig rig;
+    rig_init(&rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(&rig), ERR_OK);
+    for (unsigned batch = 1; batch <= 6; batch++) {
+        assert_int_equal(rig_append(&rig, batch, 2, 20), ERR_OK);
+        if (batch == 3) {
+            assert_int_equal(wal_log_sync(rig.log), ERR_OK);
+        }
+    }
+    rig_kill(&rig, LOSS_NONE, 0);
+    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 67 + 40);
+    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 3 * 67 + 20); /* says: 3 were synced */
+    for (unsigned start = 0; start < 2; start++) {
+        assert_int_equal(rig_open(&rig), ERR_OK);
+        assert_int_equal(rig.found_count, 2);
+        assert_int_equal(rig.found[0], 1);
+        assert_int_equal(rig.found[1], 3);
+        assert_true(rig.damage_count >= 1);
+        assert_int_equal(rig.damages[0].offset, FRAMES_AT + 67);
+        rig_kill(&rig, LOSS_NONE, 0);
+    }
     rig_fini(&rig);
 }
 
@@ -365,12 +544,20 @@ int main(void)
         cmocka_unit_test(damage_can_be_refused_and_then_nothing_is_changed),
         cmocka_unit_test(an_unfinished_end_is_no_damage_to_refuse),
         cmocka_unit_test(a_missing_segment_in_the_middle_is_damage),
+        cmocka_unit_test(damage_at_the_end_of_a_sealed_segment_shows),
+        cmocka_unit_test(damage_takes_no_neighbours_though_they_were_synced_at_once),
+        cmocka_unit_test(a_read_that_fails_once_or_twice_is_no_damage),
         cmocka_unit_test(a_segment_without_its_header_is_set_aside_as_a_whole),
         cmocka_unit_test(a_bad_spot_on_the_disk_takes_one_batch),
+        cmocka_unit_test(a_spot_that_is_read_at_the_third_attempt_is_not_bad),
         cmocka_unit_test(a_segment_of_a_newer_format_is_not_touched),
         cmocka_unit_test(an_error_of_who_takes_the_records_ends_the_reading),
         cmocka_unit_test(what_was_cut_stays_cut_when_something_is_written_over_it),
+        cmocka_unit_test(what_was_cut_stays_cut_when_no_zeros_can_be_written),
         cmocka_unit_test(a_torn_end_is_written_over),
+        cmocka_unit_test(a_frame_that_stands_twice_is_given_once),
+        cmocka_unit_test(a_sound_frame_that_is_not_right_behind_the_last_one_does_not_count),
+        cmocka_unit_test(damage_before_a_cut_is_not_made_sound),
         cmocka_unit_test(a_payload_that_holds_a_frame_is_a_payload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
