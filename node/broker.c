@@ -86,7 +86,8 @@ enum err broker_create(const struct config *config, struct broker **out)
 /* ---- storage --------------------------------------------------------------------------------- */
 
 /* Between two attempts to reach a database that was never reached yet. */
-#define OPEN_AGAIN_MS 1000u
+#define OPEN_AGAIN_MS 500u
+#define OPEN_AGAIN_MAX_MS 5000u
 #define OPEN_STEP_MS 50u
 
 static bool is_stopping(struct broker *broker)
@@ -103,13 +104,21 @@ static struct message *current_retained(void *context, struct slice topic)
 static enum err open_storage(struct broker *broker, const struct storage_config *config)
 {
     const struct storage_hooks hooks = {.context = broker, .retained = current_retained};
+    struct storage_config quiet = *config;
     enum err err = storage_open(config, &hooks, &broker->storage);
-    while (err == ERR_UNAVAILABLE && !is_stopping(broker)) {
-        for (unsigned ms = 0; ms < OPEN_AGAIN_MS && !is_stopping(broker); ms += OPEN_STEP_MS) {
+    if (err == ERR_UNAVAILABLE) {
+        log_notice(LOG_STORAGE, "waiting until the store can be reached");
+        atomic_store(&broker->unreachable, true);
+    }
+    quiet.told = true;
+    for (unsigned pause = OPEN_AGAIN_MS; err == ERR_UNAVAILABLE && !is_stopping(broker);
+         pause = pause < OPEN_AGAIN_MAX_MS ? pause * 2 : OPEN_AGAIN_MAX_MS) {
+        for (unsigned ms = 0; ms < pause && !is_stopping(broker); ms += OPEN_STEP_MS) {
             uv_sleep(OPEN_STEP_MS);
         }
-        err = storage_open(config, &hooks, &broker->storage);
+        err = storage_open(&quiet, &hooks, &broker->storage);
     }
+    atomic_store(&broker->unreachable, false);
     return is_stopping(broker) && err != ERR_OK ? ERR_STOPPED : err;
 }
 

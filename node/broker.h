@@ -34,7 +34,8 @@ struct broker {
     struct metrics *metrics[WORKERS_MAX + 1]; /* of the workers and of main, for readers */
     struct sub_index index;
     struct retained *retained;
-    struct storage *storage; /* NULL: nothing is kept */
+    struct storage *storage;  /* NULL: nothing is kept */
+    _Atomic bool unreachable; /* starting: the store does not answer; any thread */
     uint32_t sockets_max;
     _Atomic uint32_t sockets;  /* any thread */
     _Atomic uint32_t sessions; /* any thread */

@@ -248,7 +248,7 @@ static bool wants_kept_session(const struct mqtt_connect *connect)
 
 static void admit(struct conn *conn, struct admission *admission)
 {
-    if (wants_kept_session(&admission->connect) && journal_full(conn->worker)) {
+    if (wants_kept_session(&admission->connect) && journal_refuses(conn->worker)) {
         worker_warn_limit(conn->worker, "client refused: storage takes nothing at present");
         refuse(conn, admission, MQTT_REASON_SERVER_BUSY);
         return;

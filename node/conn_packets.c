@@ -37,6 +37,7 @@ void conn_on_ack(struct conn *conn, enum mqtt_packet type, struct slice body)
         on_pubrel(conn, ack.packet_id);
     } else {
         session_on_ack(conn->session, type, ack.packet_id, ack.reason);
+        journal_hold_up(conn->session);
     }
 }
 

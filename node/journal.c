@@ -109,11 +109,18 @@ void journal_fini(struct worker *worker)
 
 /* ---- handing over ---------------------------------------------------------------------------- */
 
-/* There is room again. */
+static bool is_full(const struct journal *journal)
+{
+    return journal->filling->part.count >= CHANGES_MAX ||
+           journal->undoable->part.count >= CHANGES_MAX ||
+           journal->filling->bytes + journal->undoable->bytes >= BYTES_MAX;
+}
+
+/* Who waits for room goes on, if there is any. */
 static void let_go_on(struct worker *worker)
 {
     struct journal *journal = &worker->journal;
-    if (journal_full(worker)) {
+    if (is_full(journal)) {
         return;
     }
     for (uint32_t i = 0; i < journal->held_up_count; i++) {
@@ -231,18 +238,16 @@ void journal_flush_all(struct worker *worker)
     }
 }
 
-bool journal_full(const struct worker *worker)
+bool journal_refuses(const struct worker *worker)
 {
     const struct journal *journal = &worker->journal;
-    return journal->filling->part.count >= CHANGES_MAX ||
-           journal->undoable->part.count >= CHANGES_MAX ||
-           journal->filling->bytes + journal->undoable->bytes >= BYTES_MAX;
+    return is_full(journal) && stat_get(storage_stats(journal->storage), STAT_FAILING) != 0;
 }
 
 void journal_hold_up(struct session *session)
 {
     struct journal *journal = &session->worker->journal;
-    if (session->held_up || !journal_full(session->worker)) {
+    if (session->held_up || !is_full(journal)) {
         return;
     }
     journal->held_up = mem_grow(journal->held_up, journal->held_up_count, &journal->held_up_cap,

@@ -115,9 +115,10 @@ void journal_retained(struct worker *worker, struct message *message, struct rec
 void journal_answer(struct conn *conn, enum mqtt_packet type, uint16_t packet_id,
                     const uint8_t *reasons, size_t count);
 
-/* Too much gathers: nothing new should be accepted that must be kept. */
-bool journal_full(const struct worker *worker);
-/* If so, the client of `session` is not read from until there is room. */
+/* If too much gathers, the client of `session` is not read from until there is room. */
 void journal_hold_up(struct session *session);
+/* Too much gathers, and storage can't write: no new sessions should be accepted that are to be
+ * kept. */
+bool journal_refuses(const struct worker *worker);
 
 #endif

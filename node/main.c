@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -75,7 +76,9 @@ static bool on_ready(void *context, const char **why)
 {
     struct node *node = context;
     if (node->stopping || !node->serving) {
-        *why = node->stopping ? "shutting down" : "starting: storage is being loaded";
+        *why = node->stopping                            ? "shutting down"
+               : atomic_load(&node->broker->unreachable) ? "starting: the store can't be reached"
+                                                         : "starting: storage is being loaded";
         return false;
     }
     struct storage *storage = node->broker->storage;
@@ -214,8 +217,7 @@ static void on_loaded(uv_async_t *async)
     if (node->result == ERR_OK) {
         node->result = start_serving(node);
     } else {
-        log_error(LOG_STORAGE, "can't start: storage can't be used",
-                  log_text("error", err_text(node->result)));
+        log_error(LOG_STORAGE, "can't start: storage can't be used");
     }
     if (node->result != ERR_OK) {
         uv_stop(&node->loop);
@@ -250,15 +252,29 @@ static enum err serve(struct node *node)
     return node->result;
 }
 
+/*
+ * Where log lines go. A pipe or terminal is opened anew, so that a reader who has stopped loses
+ * lines and does not hold up the broker, and whoever shares the stream keeps it as it is. A socket
+ * can't be opened so: it may block. A file does not block, and others may write to it through the
+ * same descriptor.
+ */
+static int open_log(void)
+{
+    struct stat status;
+    if (fstat(STDERR_FILENO, &status) == 0 && S_ISREG(status.st_mode)) {
+        int flags = fcntl(STDERR_FILENO, F_GETFL);
+        (void)fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND); /* else lines may overwrite others */
+        return STDERR_FILENO;
+    }
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    return fd >= 0 ? fd : STDERR_FILENO;
+}
+
 static int run(struct node *node)
 {
-    /* Opened anew, so that a reader of our log who has stopped loses lines and does not hold up the
-     * broker, and whoever shares the stream keeps it as it is. A socket can't be opened so: it may
-     * block. */
-    int log_fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    log_init(log_fd >= 0 ? log_fd : STDERR_FILENO,
-             node->config.observability_log_format == CONFIG_LOG_JSON ? LOG_FORMAT_JSON
-                                                                      : LOG_FORMAT_TEXT);
+    log_init(open_log(), node->config.observability_log_format == CONFIG_LOG_JSON
+                             ? LOG_FORMAT_JSON
+                             : LOG_FORMAT_TEXT);
     hash_seed_init();
     int status = uv_loop_init(&node->loop);
     if (status != 0) {

@@ -63,6 +63,8 @@ struct storage_config {
     uint64_t mysql_timeout_ms; /* to connect, and for one statement */
 
     const char *owner; /* this node's id, for shared engines */
+
+    bool told; /* that the store can't be reached stands in the log already */
 };
 
 #endif

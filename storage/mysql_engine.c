@@ -1,7 +1,9 @@
 #include "storage/engine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -63,6 +65,15 @@ static enum err read_url(struct mysql_engine *mysql, const struct storage_config
         log_error(LOG_STORAGE, "storage.mysql is not mysql://user:password@host:port/database",
                   log_text("reason", why));
         return ERR_INVALID;
+    }
+    const char *files[] = {config->mysql_tls_ca, config->mysql_tls_certificate,
+                           config->mysql_tls_key};
+    for (size_t i = 0; i < ARRAY_COUNT(files) && config->mysql_tls != MYSQL_TLS_OFF; i++) {
+        if (files[i] != NULL && access(files[i], R_OK) != 0) {
+            log_error(LOG_STORAGE, "a file that TLS needs can't be read",
+                      log_text("file", files[i]), log_text("error", strerror(errno)));
+            return ERR_INVALID;
+        }
     }
     size_t owner_len = config->owner != NULL ? strlen(config->owner) : 0;
     if (owner_len < 1 || owner_len > OWNER_BYTES_MAX) {
@@ -129,9 +140,10 @@ static enum err open_engine(const struct storage_config *config, struct storage_
     describe(mysql, server, sizeof server);
     err = open_store(mysql);
     if (err != ERR_OK) {
-        log_error(LOG_STORAGE, "the database can't be used",
-                  log_slice("server", slice_text(server)), log_text("error", err_text(err)),
-                  log_slice("reason", slice_text(mysql->commit.trouble)));
+        bool again = config->told && err == ERR_UNAVAILABLE;
+        LOG_AT(LOG_STORAGE, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "the database can't be used",
+               log_slice("server", slice_text(server)), log_text("error", err_text(err)),
+               log_slice("reason", slice_text(mysql->commit.trouble)));
         close_store(mysql);
         return err;
     }

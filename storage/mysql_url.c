@@ -116,6 +116,9 @@ static const char *parse_host(struct slice place, struct mysql_url *url)
     if (stop == ':' && !parse_port(place, &url->port)) {
         return "a port that is not between 1 and 65535";
     }
+    if (memchr(host.data, '@', host.len) != NULL) {
+        return "an @ in the user or password: write it as %40";
+    }
     url->host = decode(host);
     if (url->host == NULL) {
         return "a broken percent-encoding in the host";

@@ -338,16 +338,17 @@ enum err wal_log_sync(struct wal_log *log)
 enum err wal_log__settle(struct wal_log *log, uint32_t cut_end)
 {
     struct wal_current *current = &log->current;
-    bool several = log->unsynced > 1;
+    bool unsaid = log->unsynced > 1 || cut_end > current->offset;
     if (write_zeros(log, current->offset, cut_end) != 0 || write_tail(log, current) != 0) {
         current->failed = true;
         return wal_log__trouble(log, "write", current->header.number);
     }
     enum err err = sync_current(log);
-    if (err == ERR_OK && several) {
-        attest(log);
+    if (err != ERR_OK || !unsaid) {
+        return err;
     }
-    return err;
+    attest(log);
+    return log->tail_len > 0 && !current->failed ? sync_current(log) : ERR_OK;
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */

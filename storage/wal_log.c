@@ -176,7 +176,7 @@ static enum err start_writing(struct wal_log *log, struct wal_end *end)
                                                                 .file_bytes = log->segment_bytes,
                                                                 .background = log->background,
                                                                 .stats = log->stats});
-    if (log->unsynced > 0 || end->cut_end > end->offset) {
+    if (log->unsynced > 0 || end->cut_end > end->offset || end->ended) {
         (void)wal_log__settle(log, end->cut_end); /* the next append or sync goes on with it */
     }
     (void)drop_segments(log, log->keep, log->keep_count); /* the next drop tries again */

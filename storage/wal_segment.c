@@ -304,10 +304,10 @@ enum err wal_read_file(const struct files *files, int fd, size_t limit, uint8_t 
     if (size < 0) {
         return ERR_IO;
     }
-    size_t whole = (uint64_t)size < limit ? (size_t)size : limit;
-    if (whole > WAL_SEGMENT_BYTES_MAX) {
+    if ((uint64_t)size > WAL_SEGMENT_BYTES_MAX && limit == SIZE_MAX) {
         return ERR_RANGE;
     }
+    size_t whole = (uint64_t)size < limit ? (size_t)size : limit;
     uint8_t *bytes = mem_try_alloc(whole > 0 ? whole : 1);
     if (bytes == NULL) {
         return ERR_MEMORY;

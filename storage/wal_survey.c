@@ -2,17 +2,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "base/mem.h"
 
+/* Only what has exactly the name that a segment gets: a copy called log.7 would be taken for
+ * another one of number 7. */
 static void add_name(void *argument, const char *name)
 {
     struct wal_survey *survey = argument;
+    char path[WAL_PATH_BYTES];
     uint64_t number;
     if (!wal_name_parse(name, "log.", &number) || number == 0) {
         return;
     }
-    wal_survey_add(survey, &(struct wal_file){.number = number});
+    wal_segment_path(path, ".", number);
+    if (strcmp(path + 2, name) == 0) {
+        wal_survey_add(survey, &(struct wal_file){.number = number});
+    }
 }
 
 static enum err read_header(const struct files *files, int fd, struct wal_file *file)

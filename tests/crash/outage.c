@@ -9,7 +9,7 @@ enum {
     HELD_MIN_MS = 300,
     HELD_MAX_MS = 3000,
     SHORT_PERCENT = 25,
-    KILL_PERCENT = 40,
+    KILL_PERCENT = 60,
     NOTICE_MAX_MS = 20000,
     DISK_NOTICE_MAX_MS = 60000, /* what it has in hand lasts for a while */
     MEND_MAX_MS = 30000

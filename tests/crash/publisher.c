@@ -109,12 +109,6 @@ static void send_new(struct publisher *publisher)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static void note_progress(struct publisher *publisher)
-{
-    publisher->is_known = true;
-    publisher->progress_ms = client_now_ms(&publisher->client);
-}
-
 /* PUBACK, or PUBREC that ends it. */
 static void take_refusal(struct publisher *publisher, struct flight *flight)
 {
@@ -126,7 +120,6 @@ static void take_refusal(struct publisher *publisher, struct flight *flight)
 static void take_puback(struct publisher *publisher, struct flight *flight)
 {
     record_accepted(record_of(publisher), flight->message);
-    publisher->accepted++;
     remove_flight(publisher, flight);
 }
 
@@ -134,7 +127,6 @@ static void take_pubrec(struct publisher *publisher, struct flight *flight)
 {
     if (!flight->received) {
         record_accepted(record_of(publisher), flight->message);
-        publisher->accepted++;
     }
     flight->received = true;
     send_release(publisher, flight);
@@ -165,7 +157,7 @@ static void publisher_packet(struct client *client, const struct packet *packet)
         client_vanish(client);
         return;
     }
-    note_progress(publisher);
+    publisher->is_known = true;
     if (packet->type == WIRE_PUBCOMP) {
         take_pubcomp(publisher, flight);
     } else if (packet->reason >= WIRE_REFUSED) {
@@ -214,7 +206,6 @@ static void publisher_online(struct client *client, bool session_present)
     }
     publisher->window = random_between(dice_of(publisher), WINDOW_MIN, PUBLISHER_WINDOW_MAX);
     publisher->paid_ms = client_now_ms(client);
-    publisher->progress_ms = client_now_ms(client);
     publisher->vanish_at_ms =
         client_now_ms(client) + random_between(dice_of(publisher), VANISH_MIN_MS, VANISH_MAX_MS);
 }

@@ -35,8 +35,6 @@ struct publisher {
     bool is_known;        /* its session was made for certain */
     uint32_t vanish_at_ms;
     uint32_t paid_ms; /* messages were sent for the time up to here */
-    uint64_t progress_ms;
-    uint64_t accepted; /* ever */
 };
 
 /* Number `index` of the publishers: "p<index>", topics t/<index>/... and ret/<index>/... */

@@ -98,6 +98,7 @@ static void take_suback(struct subscriber *subscriber, const struct packet *pack
             continue;
         }
         subscriber->asked_ids[i] = 0;
+        subscriber->is_stored = true;
         uint64_t moment = record_moment(record_of(subscriber));
         struct subscription *subscription = &subscriber->subscriptions[i];
         if (packet->type == WIRE_SUBACK && packet->reason < WIRE_REFUSED) {
@@ -307,6 +308,7 @@ static void subscriber_online(struct client *client, bool session_present)
     subscriber->answer_count = 0;
     subscriber->unfinished = subscriber->inherited = 0;
     subscriber->left_ms = 0;
+    subscriber->is_stored = false;
     subscriber->last_packet_ms = client_now_ms(client);
     ask_again(subscriber);
 }
@@ -323,6 +325,12 @@ static void subscriber_lost(struct client *client, enum loss loss)
     struct subscriber *subscriber = subscriber_of(client);
     (void)loss;
     subscriber->lost_ms = client_now_ms(client);
+    if (subscriber__is_stored(subscriber)) {
+        subscriber->lasts_from_ms =
+            subscriber->left_ms != 0 ? subscriber->left_ms : subscriber->lost_ms;
+    }
+    /* Nothing says for certain that there is a new session in place of the old one. */
+    subscriber->begins_anew = subscriber->begins_anew || !subscriber->is_known;
     subscriber->vanish_on = 0;
     memset(subscriber->asked_ids, 0, sizeof(subscriber->asked_ids));
 }

@@ -67,8 +67,10 @@ struct subscriber {
     uint8_t vanish_on; /* packet type at whose coming it vanishes; 0: none */
     uint32_t back_at_ms;
     size_t back_after_kills;
+    bool is_stored;   /* that it is connected is kept: something was acknowledged since */
     uint32_t left_ms; /* DISCONNECT sent; 0: not on this connection */
     uint32_t lost_ms;
+    uint32_t lasts_from_ms; /* the earliest that its expiry may count from, as the store knows it */
     uint32_t connect_ms;
     uint32_t last_packet_ms;
     uint32_t confirmed_ms;

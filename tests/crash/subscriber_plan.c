@@ -140,10 +140,18 @@ void subscriber__follow_plan(struct subscriber *subscriber)
 
 /* ---- expiry ---------------------------------------------------------------------------------- */
 
+/* CONNACK alone says nothing about the store; soon after it, a kill takes the connection back. */
+bool subscriber__is_stored(const struct subscriber *subscriber)
+{
+    const struct record *record = &subscriber->client.world->record;
+    return subscriber->is_stored ||
+           (!record->has_outages && subscriber->lost_ms > subscriber->connect_ms + RECORD_STALE_MS);
+}
+
 bool subscriber__may_have_expired(const struct subscriber *subscriber)
 {
-    uint32_t since_ms = subscriber->left_ms != 0 ? subscriber->left_ms : subscriber->lost_ms;
-    return client_now_ms(&subscriber->client) >= since_ms + subscriber->expiry_s * 1000;
+    return client_now_ms(&subscriber->client) >=
+           subscriber->lasts_from_ms + subscriber->expiry_s * 1000;
 }
 
 bool subscriber__must_have_expired(const struct subscriber *subscriber)

@@ -23,6 +23,9 @@ void subscriber__follow_plan(struct subscriber *subscriber);
 /* Begins or ends subscription `index`, unless it waits for an answer. */
 void subscriber__toggle(struct subscriber *subscriber, unsigned index);
 
+/* Whether the store knows for certain that it was connected just now. */
+bool subscriber__is_stored(const struct subscriber *subscriber);
+
 /* Whether its session, as it has just come back, may or must be gone. */
 bool subscriber__may_have_expired(const struct subscriber *subscriber);
 bool subscriber__must_have_expired(const struct subscriber *subscriber);

@@ -35,7 +35,7 @@ enum wire_type {
     WIRE_AUTH
 };
 
-enum { WIRE_REFUSED = 0x80, WIRE_CORRELATION_MAX = 64 }; /* reasons from here on are failures */
+enum { WIRE_REFUSED = 0x80 }; /* reasons from here on are failures */
 
 /* Growing bytes, taken from the front. Starts as {0}; end it with bytes_fini(). */
 struct bytes {

@@ -161,6 +161,15 @@ static void drop(struct story *story)
     ASSERT(err == ERR_OK || err == ERR_IO || err == ERR_FULL);
 }
 
+/* A place in the two headers, or in the frames. */
+static size_t spot(size_t len, uint8_t argument)
+{
+    if (argument < 16) {
+        return argument / 2 * 6u + argument % 2 * 4096u;
+    }
+    return 8192 + (len - 8192) * argument / 256;
+}
+
 static void change_byte(struct story *story, uint8_t argument)
 {
     char path[64];
@@ -169,7 +178,7 @@ static void change_byte(struct story *story, uint8_t argument)
         (void)snprintf(path, sizeof(path), DIR "/log.%016llu", (unsigned long long)segment);
         const uint8_t *data = faulty_files_data(&story->faulty, path, &len);
         if (data != NULL && len > 8192) {
-            faulty_files_spoil(&story->faulty, path, 8192 + (len - 8192) * argument / 256);
+            faulty_files_spoil(&story->faulty, path, spot(len, argument));
             story->changed = true;
             return;
         }

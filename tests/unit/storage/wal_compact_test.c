@@ -133,7 +133,7 @@ static void segments_of_bodies_go_when_the_bodies_went(void **state)
     assert_true(wal_store_compact(&store));
     assert_int_equal(kept(), 0);
     assert_in_range(snapshot_bytes(), 100, 300);
-    assert_in_range(faulty_files_count(&store.disk, WAL_STORE_DIR "/log."), 0, 2);
+    assert_in_range(wal_store_count(&store, "log."), 0, 2);
     expect_queued(0);
 }
 
@@ -194,7 +194,7 @@ static void a_cancelled_compaction_leaves_everything_as_it_was(void **state)
     struct wal_compact_result result;
     assert_int_equal(wal_compact_run(&config, &cancel, &result), ERR_STOPPED);
     wal_manifest_fini(&result.manifest);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot"), 0);
+    assert_int_equal(wal_store_count(&store, "snapshot"), 0);
     expect_queued(299);
 }
 
@@ -218,7 +218,7 @@ static void damage_that_nobody_was_told_of_stops_it(void **state)
     assert_false(wal_store_compact(&store));
     assert_false(wal_store_compact(&store));
     push(300, 310); /* the log is written on */
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot"), 0);
+    assert_int_equal(wal_store_count(&store, "snapshot"), 0);
     assert_int_equal(wal_store_engine(&store)->manifest.snapshot, 0);
 }
 

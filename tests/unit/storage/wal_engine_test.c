@@ -88,15 +88,15 @@ static void try_interrupted(unsigned at, enum faulty_loss loss, bool *reached)
     faulty_files_init(&before);
     faulty_files_copy(&before, &store.disk);
     assert_int_equal(wal_store_open(&store), ERR_OK);
-    faulty_files_freeze(&store.disk, at);
+    wal_store_freeze(&store, at);
     *reached = !wal_store_compact(&store);
     wal_store_close(&store);
     faulty_files_restart(&store.disk, loss, at);
     assert_int_equal(wal_store_open(&store), ERR_OK);
     wal_store_expect(&store, &random_batches.model);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot"), 1);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/manifest"), 1);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine"), 0);
+    assert_int_equal(wal_store_count(&store, "snapshot"), 1);
+    assert_int_equal(wal_store_count(&store, "manifest"), 1);
+    assert_int_equal(wal_store_count(&store, "quarantine"), 0);
     wal_store_close(&store);
     faulty_files_fini(&store.disk);
     faulty_files_init(&store.disk);
@@ -127,7 +127,7 @@ static void an_error_at_any_call_of_a_compaction_hurts_nothing(void **state)
     bool failed = true;
     unsigned at = 1;
     for (; failed; at++) {
-        faulty_files_fail(&store.disk, at, 1, at % 2 == 0 ? EIO : ENOSPC, at % 3 == 0);
+        wal_store_fail(&store, at, 1, at % 2 == 0 ? EIO : ENOSPC);
         (void)wal_store_compact(&store);
         failed = wal_store_end_faults(&store);
         for (unsigned i = 0; i < 3; i++) {
@@ -141,7 +141,7 @@ static void an_error_at_any_call_of_a_compaction_hurts_nothing(void **state)
     }
     assert_true(at > 20);
     assert_true(wal_store_compact(&store));
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot"), 1);
+    assert_int_equal(wal_store_count(&store, "snapshot"), 1);
     wal_store_reopen(&store);
     wal_store_expect(&store, &random_batches.model);
 }
@@ -155,7 +155,7 @@ static void a_full_disk_leaves_no_half_snapshots_behind(void **state)
     assert_false(wal_store_compact(&store));
     assert_false(wal_store_compact(&store));
     assert_in_range(faulty_files_bytes(&store.disk), 0, used + 100);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot"), 1);
+    assert_int_equal(wal_store_count(&store, "snapshot"), 1);
     wal_store_set_room(&store, UINT64_MAX);
     assert_true(wal_store_compact(&store));
     wal_store_reopen(&store);
@@ -255,13 +255,13 @@ static void one_life_with_power_loss(uint64_t seed)
     wal_store_init(&store);
     assert_int_equal(wal_store_open(&store), ERR_OK);
     unsigned synced = 0, applied = 0;
-    faulty_files_freeze(&store.disk, (unsigned)(50 + wal_random_below(random, 900)));
+    wal_store_freeze(&store, (unsigned)(50 + wal_random_below(random, 900)));
     live(&synced, &applied);
     wal_store_close(&store);
     faulty_files_restart(&store.disk, LOSS_SOME, seed);
     assert_int_equal(wal_store_open(&store), ERR_OK);
     (void)find_state(synced, applied);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine"), 0);
+    assert_int_equal(wal_store_count(&store, "quarantine"), 0);
 }
 
 static void what_was_synced_survives_a_power_loss_at_any_moment(void **state)

@@ -81,7 +81,7 @@ static void a_crash_at_any_call_of_the_first_start_leaves_a_store_that_starts(vo
         for (unsigned at = 1; reached; at++) {
             wal_store_fini(&store);
             wal_store_init(&store);
-            faulty_files_freeze(&store.disk, at);
+            wal_store_freeze(&store, at);
             reached = wal_store_open(&store) != ERR_OK;
             wal_store_close(&store);
             faulty_files_restart(&store.disk, (enum faulty_loss)loss, at);
@@ -97,9 +97,9 @@ static void a_crash_at_any_call_of_the_first_start_leaves_a_store_that_starts(vo
 static bool start_with(unsigned at, bool crash, unsigned variant)
 {
     if (crash) {
-        faulty_files_freeze(&store.disk, at);
+        wal_store_freeze(&store, at);
     } else {
-        faulty_files_fail(&store.disk, at, variant, EIO, true);
+        wal_store_fail(&store, at, variant, EIO);
     }
     bool reached = wal_store_open(&store) != ERR_OK;
     wal_store_close(&store);
@@ -107,7 +107,7 @@ static bool start_with(unsigned at, bool crash, unsigned variant)
     assert_int_equal(wal_store_open(&store), ERR_OK);
     wal_store_expect(&store, &random_batches.model);
     assert_false(wal_store_engine(&store)->salvage);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine"), 0);
+    assert_int_equal(wal_store_count(&store, "quarantine"), 0);
     wal_store_close(&store);
     return reached;
 }
@@ -152,10 +152,9 @@ static void flip(const char *name, size_t at)
 /* A look at what refusing must leave alone: all but spare segments. */
 static size_t files_that_count(void)
 {
-    return faulty_files_count(&store.disk, WAL_STORE_DIR "/log.") +
-           100 * faulty_files_count(&store.disk, WAL_STORE_DIR "/snapshot") +
-           10000 * faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine") +
-           1000000 * faulty_files_count(&store.disk, WAL_STORE_DIR "/manifest");
+    return wal_store_count(&store, "log.") + 100 * wal_store_count(&store, "snapshot") +
+           10000 * wal_store_count(&store, "quarantine") +
+           1000000 * wal_store_count(&store, "manifest");
 }
 
 static void refuse(void)
@@ -182,7 +181,7 @@ static void heal(void)
     assert_false(wal_store_engine(&store)->salvage);
     assert_string_equal(store.content.data, left.data);
     text_fini(&left);
-    assert_true(faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine") > 0);
+    assert_true(wal_store_count(&store, "quarantine") > 0);
 }
 
 static void damage_in_the_log_is_set_aside_or_refused(void **state)
@@ -206,8 +205,7 @@ static void damage_in_the_snapshot_is_set_aside_or_refused(void **state)
     flip("snapshot.0000000000000001", 200);
     refuse();
     heal();
-    assert_int_equal(
-        faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine.snapshot.0000000000000001"), 1);
+    assert_int_equal(wal_store_count(&store, "quarantine.snapshot.0000000000000001"), 1);
 }
 
 /* Sound by its CRC, but no record of ours. */
@@ -289,7 +287,7 @@ static void a_manifest_that_is_lost_is_made_again_from_the_snapshot(void **state
     assert_true(wal_store_compact(&store));
     wal_store_reopen(&store);
     wal_store_expect(&store, &random_batches.model);
-    assert_int_equal(faulty_files_count(&store.disk, WAL_STORE_DIR "/quarantine.manifest"), 1);
+    assert_int_equal(wal_store_count(&store, "quarantine.manifest"), 1);
 }
 
 static void a_lost_manifest_of_a_store_without_a_snapshot_is_made_again(void **state)

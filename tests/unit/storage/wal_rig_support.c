@@ -23,6 +23,14 @@ void rig_init(struct wal_rig *rig, uint64_t segment_bytes)
                                           .stats = &rig->stats};
 }
 
+void rig_init_filled(struct wal_rig *rig, unsigned batches)
+{
+    rig_init(rig, 12288);
+    assert_int_equal(rig_open(rig), ERR_OK);
+    rig_fill(rig, 1, batches, 20);
+    rig_close(rig);
+}
+
 void rig_fini(struct wal_rig *rig)
 {
     rig_close(rig);
@@ -154,6 +162,20 @@ void assert_found(const struct wal_rig *rig, unsigned from, unsigned to)
     for (size_t i = 0; i < rig->found_count; i++) {
         assert_int_equal(rig->found[i], from + i);
     }
+}
+
+unsigned rig_missing(const struct wal_rig *rig, unsigned count)
+{
+    assert_in_range(rig->found_count, count - 1, count);
+    for (size_t i = 0; i < rig->found_count; i++) {
+        if (rig->found[i] != i + 1) {
+            for (size_t k = i; k < rig->found_count; k++) {
+                assert_int_equal(rig->found[k], k + 2);
+            }
+            return (unsigned)i + 1;
+        }
+    }
+    return rig->found_count == count ? 0 : count;
 }
 
 const char *rig_path(uint64_t segment)

@@ -50,6 +50,9 @@ struct wal_rig {
 void rig_init(struct wal_rig *rig, uint64_t segment_bytes);
 void rig_fini(struct wal_rig *rig);
 
+/* A log of small segments with batches 1 to `batches`, of 67 bytes each, closed. */
+void rig_init_filled(struct wal_rig *rig, unsigned batches);
+
 /* Opens the log and reads it; fails the test when a record is not one that was written, or a batch
  * comes in part. */
 enum err rig_open(struct wal_rig *rig);
@@ -71,6 +74,9 @@ void rig_fill(struct wal_rig *rig, unsigned from, unsigned to, size_t len);
 
 /* Fails unless the batches `from` to `to` were found, and no others. */
 void assert_found(const struct wal_rig *rig, unsigned from, unsigned to);
+
+/* Which of the batches 1 to `count` was not found; 0: none. Fails when several are. */
+unsigned rig_missing(const struct wal_rig *rig, unsigned count);
 
 /* The path of a segment; good until the next call. */
 const char *rig_path(uint64_t segment);

@@ -136,13 +136,50 @@ void wal_store_set_room(struct wal_store *store, uint64_t room)
     (void)pthread_mutex_unlock(&store->disk.mutex);
 }
 
+void wal_store_freeze(struct wal_store *store, unsigned at)
+{
+    (void)pthread_mutex_lock(&store->disk.mutex);
+    store->disk.frozen_at = store->disk.calls + at;
+    (void)pthread_mutex_unlock(&store->disk.mutex);
+}
+
+void wal_store_fail(struct wal_store *store, unsigned at, unsigned count, int error)
+{
+    (void)pthread_mutex_lock(&store->disk.mutex);
+    store->disk.fail_at = store->disk.calls + at;
+    store->disk.fail_count = count;
+    store->disk.error = error;
+    store->disk.torn = true;
+    store->disk.failed = 0;
+    (void)pthread_mutex_unlock(&store->disk.mutex);
+}
+
 bool wal_store_end_faults(struct wal_store *store)
 {
     (void)pthread_mutex_lock(&store->disk.mutex);
     bool failed = store->disk.failed > 0;
+    store->disk.fail_at = 0;
     (void)pthread_mutex_unlock(&store->disk.mutex);
-    faulty_files_fail(&store->disk, 0, 0, 0, false);
     return failed;
+}
+
+struct name_count {
+    const char *prefix;
+    size_t count;
+};
+
+static void count_name(void *argument, const char *name)
+{
+    struct name_count *names = argument;
+    names->count += strncmp(name, names->prefix, strlen(names->prefix)) == 0 ? 1 : 0;
+}
+
+size_t wal_store_count(struct wal_store *store, const char *prefix)
+{
+    struct name_count names = {.prefix = prefix};
+    const struct files *files = &store->disk.files;
+    assert_int_equal(files->list(files->context, WAL_STORE_DIR, count_name, &names), 0);
+    return names.count;
 }
 
 const char *wal_store_path(const char *name)

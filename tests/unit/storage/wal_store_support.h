@@ -62,8 +62,15 @@ void wal_store_expect(const struct wal_store *store, const struct wal_model *mod
 /* The bytes that all files may have together; UINT64_MAX: any number. */
 void wal_store_set_room(struct wal_store *store, uint64_t room);
 
-/* Whether a call was made to fail since faulty_files_fail; no more are from now on. */
+/* As faulty_files_freeze and faulty_files_fail, while threads of the log are at work. */
+void wal_store_freeze(struct wal_store *store, unsigned at);
+void wal_store_fail(struct wal_store *store, unsigned at, unsigned count, int error);
+
+/* Whether a call was made to fail since wal_store_fail; no more are from now on. */
 bool wal_store_end_faults(struct wal_store *store);
+
+/* How many files in the store's folder have names that start with `prefix`. */
+size_t wal_store_count(struct wal_store *store, const char *prefix);
 
 /* The path of a file in the store's folder; borrowed until the next call. */
 const char *wal_store_path(const char *name);
