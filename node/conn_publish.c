@@ -188,6 +188,9 @@ static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
         metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, 1);
         return true;
     case ERR_EXISTS:
+        if (!publish->dup && conn->resumed && journal_forgets(conn->worker)) {
+            return true; /* the id was free: a crash took what said so */
+        }
         if (!inbound_owed_again(inbound, publish->packet_id)) {
             struct inbound_ack again = {.packet_id = publish->packet_id, .qos = 2};
             answer(conn, again, NULL);

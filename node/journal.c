@@ -13,7 +13,9 @@
  * Parts of one worker are committed in the order of their hand-over. So it is enough that a change
  * that needs an earlier one is handed over after it, or with it. The undoable ones stay behind what
  * comes later, which is harmless: only their own pop refers to them, and that undoes them, or comes
- * after they were handed over.
+ * after they were handed over. And they may come before what stays in `filling`: so their session
+ * must have been introduced to storage already. The same goes for placements, whose pushes are
+ * handed over by another worker than that of their session.
  */
 
 /* Parts under way at once: while one is being synced the next one is ready. */
@@ -89,6 +91,7 @@ void journal_init(struct worker *worker, struct storage *storage)
     uv_timer_init(&worker->loop, &journal->clock);
     journal->storage = storage;
     journal->filling = take_part(worker);
+    journal->part_number = 1;
     journal->undoable = take_part(worker);
 }
 
@@ -133,6 +136,12 @@ static void let_go_on(struct worker *worker)
     journal->held_up_count = 0;
 }
 
+static void submit(struct worker *worker, struct journal_part *part)
+{
+    worker->journal.under_way++;
+    storage_submit(worker->journal.storage, &part->part);
+}
+
 static void hand_over(struct worker *worker, struct journal_part **slot)
 {
     struct journal *journal = &worker->journal;
@@ -142,8 +151,17 @@ static void hand_over(struct worker *worker, struct journal_part **slot)
         part->outcome = ERR_OK;
         journal__complete(worker, part);
     }
-    journal->under_way++;
-    storage_submit(journal->storage, &part->part);
+    submit(worker, part);
+}
+
+void journal__hand_over_early(struct worker *worker)
+{
+    struct journal *journal = &worker->journal;
+    struct journal_part *part = journal->filling;
+    journal->filling = take_part(worker);
+    journal->part_number++;
+    journal->latest = part;
+    submit(worker, part);
 }
 
 /* Everything in it was undone: what waited need not wait for more than was handed over before. */
@@ -170,6 +188,7 @@ static void flush_filling(struct worker *worker)
     }
     /* under `fast` nothing waits, for what was handed over is as good as held */
     journal->latest = storage_policy(journal->storage) == COMMIT_FAST ? NULL : part;
+    journal->part_number++;
     hand_over(worker, &journal->filling);
 }
 
@@ -352,9 +371,29 @@ void journal_subscription_drop(struct session *session, const struct subscriptio
     mem_free(filter);
 }
 
+/* The end of an earlier will is not written yet, and would end this one: it waits, and its client.
+ */
+static void wait_with_will(struct session *session)
+{
+    if (!session->will_waits) {
+        session->will_waits = true;
+        session_pause(session);
+    }
+}
+
+static void stop_waiting(struct session *session)
+{
+    session->will_waits = false;
+    session_resume(session);
+}
+
 void journal_will(struct session *session)
 {
     if (session->stored_id == 0) {
+        return;
+    }
+    if (session->will_ending) {
+        wait_with_will(session);
         return;
     }
     const struct will *will = session->will;
@@ -370,10 +409,32 @@ void journal_will(struct session *session)
 
 void journal_will_drop(struct session *session, struct receipt *placement)
 {
-    if (session->stored_id != 0) {
-        struct change *change =
-            part_add(part_for(session, placement), OPERATION_WILL_DROP, session->stored_id);
-        change->message = message_keep(session->will->message);
+    if (session->stored_id == 0) {
+        return;
+    }
+    if (session->will_waits) { /* it was never told */
+        stop_waiting(session);
+        return;
+    }
+    struct change *change =
+        part_add(part_for(session, placement), OPERATION_WILL_DROP, session->stored_id);
+    change->message = message_keep(session->will->message);
+    if (placement != NULL) {
+        placement->placement->will_of = session->handle;
+        session->will_ending = true;
+    }
+}
+
+void journal__will_ended(struct worker *worker, uint64_t handle)
+{
+    struct session *session = session_table_get(&worker->sessions, handle);
+    if (session == NULL) {
+        return;
+    }
+    session->will_ending = false;
+    if (session->will_waits) {
+        stop_waiting(session);
+        journal_will(session);
     }
 }
 
@@ -397,6 +458,12 @@ void journal_inbound_drop(struct session *session, uint16_t packet_id)
         part_add(journal__filling(session), OPERATION_INBOUND_QOS2_DROP, session->stored_id)
             ->packet_id = packet_id;
     }
+}
+
+bool journal_forgets(const struct worker *worker)
+{
+    const struct storage *storage = worker->journal.storage;
+    return storage != NULL && storage_policy(storage) == COMMIT_FAST;
 }
 
 void journal_retained(struct worker *worker, struct message *message, struct receipt **receipt)

@@ -46,7 +46,8 @@ struct journal {
     uint64_t *held_up;             /* session handles of publishers that wait for room */
     uint32_t held_up_count;
     uint32_t held_up_cap;
-    uint32_t under_way; /* parts that storage has */
+    uint32_t under_way;   /* parts that storage has */
+    uint64_t part_number; /* of `filling`, from 1; see session.introduced */
     uint64_t undoable_since_ms;
     uint32_t undoable_free; /* a change in `undoable` that was taken back, + 1; see journal.c */
     uv_timer_t clock;       /* for the end of the undo window */
@@ -105,6 +106,8 @@ void journal_place(struct worker *worker, struct receipt *receipt);
  * NULL: not kept. */
 struct receipt *journal_inbound(struct session *session, uint16_t packet_id);
 void journal_inbound_drop(struct session *session, uint16_t packet_id);
+/* Under `fast` a restart may bring packet ids back that were released. */
+bool journal_forgets(const struct worker *worker);
 /* The retained message of its topic is `message` now (or gone, when its payload is empty). */
 void journal_retained(struct worker *worker, struct message *message, struct receipt **receipt);
 

@@ -57,6 +57,20 @@ static inline struct change *journal__change_at(const struct storage_part *part,
     return change->type == type && change->session == session ? change : NULL;
 }
 
+/* Whether storage has been told of `session`, or is told before all that is handed over from now
+ * on, by whatever worker. */
+static inline bool journal__is_introduced(const struct session *session)
+{
+    return session->introduced < session->worker->journal.part_number;
+}
+
+/* Hands over what is being filled, which has something live in it, in mid-iteration: nothing that
+ * waits for it goes on at once. */
+void journal__hand_over_early(struct worker *worker);
+
+/* What ends the last will of session `handle` is in the part being filled. */
+void journal__will_ended(struct worker *worker, uint64_t handle);
+
 /* The undo window begins: `undoable` is empty and gets its first push. */
 void journal__begin_undoable(struct worker *worker);
 

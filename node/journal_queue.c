@@ -87,12 +87,15 @@ void journal_push(struct session *session, struct outbound_entry *entry, struct 
     }
     struct change change = describe_push(session, entry);
     if (receipt_places(receipt)) {
+        if ((*receipt)->home != worker->index && !journal__is_introduced(session)) {
+            journal__hand_over_early(worker); /* the push goes with parts of another worker */
+        }
         entry->gate = OUTBOUND_UNTIL_PLACED;
         receipt_carry(worker, *receipt, session->handle, &change);
         return;
     }
     change.waiter = receipt_hold(worker, receipt);
-    if (undoable && worker->config->storage_undo_window_ms > 0) {
+    if (undoable && worker->config->storage_undo_window_ms > 0 && journal__is_introduced(session)) {
         entry->change = add_undoable(worker, &change);
     } else {
         (void)add_push(worker->journal.filling, &change);
@@ -186,6 +189,7 @@ void journal_place(struct worker *worker, struct receipt *receipt)
 {
     struct storage_part *part = &worker->journal.filling->part;
     struct storage_part *closing = &receipt->placement->closing;
+    uint64_t will_of = receipt->placement->will_of;
     uint32_t before = part->count;
     for (struct carried *own = receipt->placement->carried; own != NULL; own = own->next) {
         struct change *added = add_push(worker->journal.filling, &own->change);
@@ -201,6 +205,9 @@ void journal_place(struct worker *worker, struct receipt *receipt)
         part->changes[part->count - 1].waiter = receipt;
     } else {
         receipt_done(worker, receipt);
+    }
+    if (will_of != 0) {
+        journal__will_ended(worker, will_of);
     }
 }
 

@@ -40,6 +40,7 @@ struct placement {
     struct mailbox arriving;     /* struct carried, from all workers */
     struct storage_part closing; /* written behind the carried entries */
     struct carried *carried;     /* being written */
+    uint64_t will_of;            /* session whose will ends with it; 0: none */
     bool placed;                 /* handed to the journal */
 };
 

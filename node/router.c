@@ -348,9 +348,8 @@ static void retain(struct worker *worker, struct message *message, struct receip
         metric_add(&worker->metrics, METRIC_DROPPED_RETAINED_LIMIT, 1);
         log_debug(LOG_RETAINED, "message not retained: limit reached",
                   log_slice("topic", message_topic(message)));
-        return;
     }
-    journal_retained(worker, message, receipt);
+    journal_retained(worker, message, receipt); /* also then: an older one may be stored */
 }
 
 bool router_publish(struct worker *worker, struct message *message, struct receipt **receipt)

@@ -159,6 +159,7 @@ void session_set_expiry(struct session *session, uint32_t expiry_s)
     session->expiry_s = expiry_s;
     if (expiry_s > 0 && storage != NULL && session->stored_id == 0) {
         session->stored_id = storage_next_id(storage);
+        session->introduced = session->worker->journal.part_number; /* by session_attach */
         session->held_to = 0;
     } else if (expiry_s == 0 && session->stored_id != 0) {
         stop_keeping(session);

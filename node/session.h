@@ -54,6 +54,7 @@ struct session {
     uint64_t will_due_ms;   /* offline: when its will is published; CLOCK_NEVER */
     uint64_t acked_ms;      /* the last time that the client finished a message */
     uint64_t stored_id;     /* names it in storage; 0: it is not kept there */
+    uint64_t introduced;    /* journal: the number of the part that tells storage of it first */
     uint64_t held_to;       /* storage holds its QoS 2 messages before this position */
     uint32_t put_change;    /* journal: where its last SESSION_PUT may still gather, + 1 */
     uint32_t held_wait;     /* journal: where its last WAIT_HELD may still gather, + 1 */
@@ -64,6 +65,8 @@ struct session {
     uint16_t client_id_len;
     bool queue_warned : 1; /* said once in the log that the queue is full */
     bool held_up : 1;      /* paused until storage takes more (journal.h) */
+    bool will_ending : 1;  /* the end of its last will is on its way to a placement */
+    bool will_waits : 1;   /* paused: its new will is told to storage after that */
     char client_id[];
 };
 

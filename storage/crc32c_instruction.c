@@ -6,7 +6,8 @@
 
 #include "storage/crc32c_priv.h"
 
-static inline uint64_t load_u64(const uint8_t *data)
+/* The last part has no use for it. */
+__attribute__((unused)) static inline uint64_t load_u64(const uint8_t *data)
 {
     uint64_t word;
     memcpy(&word, data, sizeof(word));
@@ -37,10 +38,8 @@ __attribute__((target("sse4.2"))) uint32_t crc32c__instruction(uint32_t state, c
     return state;
 }
 
-#elif defined(__aarch64__) && defined(__linux__) && defined(__LITTLE_ENDIAN__)
+#elif defined(__AARCH64EL__) && defined(__linux__)
 
-#include <arm_acle.h>
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 
 bool crc32c__has_instruction(void)
@@ -48,14 +47,16 @@ bool crc32c__has_instruction(void)
     return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
 }
 
-__attribute__((target("+crc"))) uint32_t crc32c__instruction(uint32_t state, const uint8_t *data,
-                                                             size_t len)
+/* Compilers don't agree on when their intrinsics for it may be used; about the assembler they do.
+ */
+uint32_t crc32c__instruction(uint32_t state, const uint8_t *data, size_t len)
 {
     for (; len >= 8; data += 8, len -= 8) {
-        state = __crc32cd(state, load_u64(data));
+        __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(state) : "r"(load_u64(data)));
     }
     for (; len > 0; data++, len--) {
-        state = __crc32cb(state, *data);
+        uint32_t byte = *data;
+        __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(state) : "r"(byte));
     }
     return state;
 }

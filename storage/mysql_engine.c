@@ -54,6 +54,15 @@ static void describe(const struct mysql_engine *mysql, char *buffer, size_t size
     mysql_url_describe(&mysql->settings.url, buffer, size);
 }
 
+static void say_trouble(struct mysql_engine *mysql, enum err err,
+                        const struct mysql_connection *connection)
+{
+    char server[120];
+    describe(mysql, server, sizeof server);
+    bool words = err != ERR_MEMORY && connection->trouble[0] != '\0';
+    engine_trouble(&mysql->engine, "%s: %s", server, words ? connection->trouble : err_text(err));
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static enum err read_url(struct mysql_engine *mysql, const struct storage_config *config)
@@ -97,7 +106,7 @@ static enum err check_server(struct mysql_engine *mysql)
                : ERR_OK;
 }
 
-static enum err open_store(struct mysql_engine *mysql)
+static enum err open_store(struct mysql_engine *mysql, struct mysql_strangers *strangers)
 {
     enum err err = mysql_connection_open(&mysql->commit);
     if (err == ERR_OK) {
@@ -110,7 +119,20 @@ static enum err open_store(struct mysql_engine *mysql)
         err = mysql_owner_enter(&mysql->owner, mysql->settings.config->owner, &mysql->commit,
                                 clock_wall_ms());
     }
+    if (err == ERR_OK) {
+        err = mysql_owner_find_strangers(&mysql->owner, &mysql->commit, strangers);
+    }
     return err;
+}
+
+/* Under a name that it never had, a node finds nothing of its own: then this says where it is. */
+static void say_strangers(const struct mysql_strangers *strangers)
+{
+    if (strangers->sessions > 0) {
+        log_notice(LOG_STORAGE, "the database holds sessions of other nodes, which are not read",
+                   log_slice("owners", slice_text(strangers->owners)),
+                   log_uint("sessions", strangers->sessions));
+    }
 }
 
 static void close_store(struct mysql_engine *mysql)
@@ -128,6 +150,7 @@ static enum err open_engine(const struct storage_config *config, struct storage_
 {
     struct mysql_engine *mysql = mem_alloc(sizeof *mysql);
     char server[300] = "";
+    struct mysql_strangers strangers = {.sessions = 0};
     mysql->engine.type = &engine_mysql;
     mysql->settings = (struct mysql_settings){.config = config, .stats = stats};
     mysql_connection_init(&mysql->commit, &mysql->settings);
@@ -138,7 +161,7 @@ static enum err open_engine(const struct storage_config *config, struct storage_
         return err;
     }
     describe(mysql, server, sizeof server);
-    err = open_store(mysql);
+    err = open_store(mysql, &strangers);
     if (err != ERR_OK) {
         bool again = config->told && err == ERR_UNAVAILABLE;
         LOG_AT(LOG_STORAGE, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "the database can't be used",
@@ -150,6 +173,7 @@ static enum err open_engine(const struct storage_config *config, struct storage_
     log_notice(LOG_STORAGE, "the database is open", log_slice("server", slice_text(server)),
                log_slice("owner", slice_text(config->owner)),
                log_uint("id_range", mysql->owner.range));
+    say_strangers(&strangers);
     mysql->seen_ms = mysql->owner.last_seen_ms;
     *out = &mysql->engine;
     return ERR_OK;
@@ -192,13 +216,15 @@ static enum err load(struct engine *engine, const struct operation_sink *sink,
             mysql_load(&mysql->other, mysql->settings.config->owner, sink, &mysql->tend.leftovers);
     }
     if (err != ERR_OK) {
-        engine_trouble(engine, "%s", mysql->other.trouble);
+        say_trouble(mysql, err, &mysql->other);
         return err;
     }
     /* It was silent for as long as that took. */
     if (mysql_connection_run(&mysql->commit, "DO 1") != ERR_OK) {
         err = reconnect(mysql);
-        engine_trouble(engine, "%s", mysql->commit.trouble);
+    }
+    if (err != ERR_OK) {
+        say_trouble(mysql, err, &mysql->commit);
     }
     return err;
 }
@@ -240,10 +266,7 @@ static enum err apply(struct engine *engine, struct batch *batch)
         mysql->seen_ms = batch->now_ms > mysql->seen_ms ? batch->now_ms : mysql->seen_ms;
         return ERR_OK;
     }
-    char server[120];
-    describe(mysql, server, sizeof server);
-    engine_trouble(engine, "%s: %s", server,
-                   err == ERR_MEMORY ? err_text(err) : mysql->commit.trouble);
+    say_trouble(mysql, err, &mysql->commit);
     /* What was right when the store was opened may be so again: a password in the middle of being
      * changed, a database in the middle of being restored. */
     return err == ERR_INVALID ? ERR_UNAVAILABLE : err;

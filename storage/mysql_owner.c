@@ -1,6 +1,7 @@
 #include "storage/mysql_owner.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "storage/mysql_schema.h"
@@ -124,6 +125,39 @@ enum err mysql_owner_enter(struct mysql_owner *owner, const char *name,
         err = take_range(owner, connection, now_ms);
     }
     owner->connection_id = mysql_connection_id(connection);
+    return err;
+}
+
+/* ---- other owners ---------------------------------------------------------------------------- */
+
+static enum err take_stranger(void *context, const struct mysql_row *row)
+{
+    static const char cut[] = ", ...";
+    struct mysql_strangers *strangers = context;
+    struct slice name = row->columns[0];
+    char *end = strangers->owners + strlen(strangers->owners);
+    size_t room = sizeof strangers->owners - (size_t)(end - strangers->owners);
+    strangers->sessions += mysql_number(row->columns[1]);
+    if (name.len + 2 + sizeof cut <= room) {
+        (void)snprintf(end, room, "%s%.*s", end == strangers->owners ? "" : ", ", (int)name.len,
+                       (const char *)name.data);
+    } else if (room >= sizeof cut && !strangers->cut) {
+        (void)snprintf(end, room, "%s", end == strangers->owners ? cut + 2 : cut);
+        strangers->cut = true;
+    }
+    return ERR_OK;
+}
+
+enum err mysql_owner_find_strangers(const struct mysql_owner *owner,
+                                    struct mysql_connection *connection,
+                                    struct mysql_strangers *strangers)
+{
+    struct sql sql = {.data = NULL};
+    sql_add(&sql, "SELECT owner,COUNT(*) FROM sessions WHERE owner<>");
+    sql_add_bytes(&sql, slice_text(owner->name));
+    sql_add(&sql, " GROUP BY owner ORDER BY owner");
+    enum err err = mysql_connection_rows(connection, &sql, strangers, take_stranger);
+    sql_fini(&sql);
     return err;
 }
 

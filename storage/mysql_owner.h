@@ -39,6 +39,18 @@ struct mysql_owner {
 must_check enum err mysql_owner_enter(struct mysql_owner *owner, const char *name,
                                       struct mysql_connection *connection, uint64_t now_ms);
 
+/* Sessions of other owners in the same database. */
+struct mysql_strangers {
+    char owners[200]; /* their names, with commas, for people; cut with "..." */
+    bool cut;
+    uint64_t sessions;
+};
+
+/* Fills `strangers`, which is zeroed. */
+must_check enum err mysql_owner_find_strangers(const struct mysql_owner *owner,
+                                               struct mysql_connection *connection,
+                                               struct mysql_strangers *strangers);
+
 /* After `connection` was made anew: takes the lock again, and sees that nobody had it meanwhile.
  * ERR_UNAVAILABLE: the server hasn't noticed yet that our earlier connection is gone. */
 must_check enum err mysql_owner_enter_again(struct mysql_owner *owner,

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -29,11 +30,23 @@ static enum err file_error(const char *doing, const char *path)
     return code == ENOSPC || code == EDQUOT ? ERR_FULL : ERR_IO;
 }
 
+static enum err lock_descriptor(struct sqlite_db *db, int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        return ERR_OK;
+    }
+    if (errno != EWOULDBLOCK) {
+        return file_error("can't lock the database", db->path);
+    }
+    log_error(LOG_STORAGE, "the database is in use by another broker", log_text("file", db->path));
+    return ERR_LOCKED;
+}
+
 /*
  * A lock file, and not SQLite's exclusive mode, which would shut out an operator's shell and
  * backups as well. It stays when we go: to remove it would be a race with the next one who locks.
  */
-static enum err lock_file(struct sqlite_db *db)
+static enum err lock_beside(struct sqlite_db *db)
 {
     char name[PATH_MAX];
     int len = snprintf(name, sizeof(name), "%s.lock", db->path);
@@ -44,14 +57,23 @@ static enum err lock_file(struct sqlite_db *db)
     if (db->lock == -1) {
         return file_error("can't open the lock file of the database", name);
     }
-    if (flock(db->lock, LOCK_EX | LOCK_NB) == 0) {
-        return ERR_OK;
+    return lock_descriptor(db, db->lock);
+}
+
+/*
+ * The file itself as well, because people remove lock files. SQLite's own locks are others
+ * (fcntl), which this one doesn't meet; but they end with any descriptor of the file that this
+ * process closes: so this one stays open, also while SQLite opens its own again.
+ */
+static enum err lock_file(struct sqlite_db *db)
+{
+    enum err err = lock_beside(db);
+    if (err != ERR_OK) {
+        return err;
     }
-    if (errno != EWOULDBLOCK) {
-        return file_error("can't lock the database", name);
-    }
-    log_error(LOG_STORAGE, "the database is in use by another broker", log_text("file", db->path));
-    return ERR_LOCKED;
+    db->file = open(db->path, O_RDONLY | O_CLOEXEC);
+    return db->file != -1 ? lock_descriptor(db, db->file)
+                          : file_error("can't open the database", db->path);
 }
 
 /* SQLite would make the file with the rights that umask leaves; its log gets those of the file. */
@@ -68,34 +90,72 @@ static enum err find_file(struct sqlite_db *db, const char *path)
     return ERR_OK;
 }
 
-/*
- * Reads the file once, in its order, into the system's cache: SQLite will read all of it, in the
- * order of its tables, which takes a disk ten times as long. Only before SQLite has it open:
- * closing any descriptor of a file ends the locks that SQLite holds on it.
- */
+/* Reads the file once, in its order, into the system's cache: SQLite will read all of it, in the
+ * order of its tables, which takes a disk ten times as long. */
 static void read_ahead(struct sqlite_db *db)
 {
-    int fd = open(db->path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return; /* SQLite will say why */
-    }
     void *buffer = mem_alloc(READ_BYTES);
     ssize_t len = 1;
     for (off_t at = 0; at < READ_AHEAD_BYTES && len > 0; at += len) {
-        len = pread(fd, buffer, READ_BYTES, at);
+        len = pread(db->file, buffer, READ_BYTES, at); /* SQLite will say why it can't be read */
     }
     mem_free(buffer);
-    (void)close(fd); /* nothing was written */
+}
+
+static void close_descriptor(int *fd)
+{
+    if (*fd != -1) {
+        (void)close(*fd); /* nothing was written to it */
+        *fd = -1;
+    }
 }
 
 static void unlock_file(struct sqlite_db *db)
 {
-    if (db->lock != -1) {
-        (void)close(db->lock); /* nothing was written to it */
-        db->lock = -1;
-    }
+    close_descriptor(&db->file);
+    close_descriptor(&db->lock);
     mem_free(db->path);
     db->path = NULL;
+}
+
+static bool log_status(const struct sqlite_db *db, struct stat *info)
+{
+    char name[PATH_MAX];
+    int len = snprintf(name, sizeof(name), "%s-wal", db->path);
+    return len > 0 && (size_t)len < sizeof(name) && stat(name, info) == 0;
+}
+
+/* The names still lead to the files that SQLite has open. */
+static bool files_are_there(struct sqlite_db *db)
+{
+    struct stat named, open_one;
+    if (stat(db->path, &named) != 0 || fstat(db->file, &open_one) != 0 ||
+        named.st_dev != open_one.st_dev || named.st_ino != open_one.st_ino) {
+        return false;
+    }
+    bool log_found = log_status(db, &named);
+    if (db->log_inode == 0 && log_found && db->log_known) {
+        db->log_inode = named.st_ino;
+    }
+    return db->log_inode == 0 || (log_found && named.st_ino == db->log_inode);
+}
+
+enum err sqlite_db_look(struct sqlite_db *db, uint64_t age_ms)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (!db->gone && now_ms - db->looked_ms < age_ms) {
+        return ERR_OK;
+    }
+    db->looked_ms = now_ms;
+    db->gone = !files_are_there(db);
+    if (!db->gone) {
+        return ERR_OK;
+    }
+    engine_trouble(db->engine,
+                   "the file or its -wal file was removed or replaced: put it back as it was, or "
+                   "restart the broker: %s",
+                   db->path);
+    return ERR_IO;
 }
 
 /* ---- the connection -------------------------------------------------------------------------- */
@@ -133,6 +193,7 @@ static enum err connect_file(struct sqlite_db *db)
     }
     db->broken = false;
     db->log_known = false;
+    db->log_inode = 0;
     db->log_pages = 0;
     db->log_copied = 0;
     (void)sqlite3_busy_timeout(db->handle, BUSY_MS); /* can't fail with a valid handle */
@@ -156,7 +217,7 @@ enum err sqlite_db_open(struct sqlite_db *db, const struct storage_config *confi
                         struct storage_stats *stats)
 {
     *db = (struct sqlite_db){
-        .stats = stats, .lock = -1, .commits_sync = config->policy == COMMIT_STRICT};
+        .stats = stats, .lock = -1, .file = -1, .commits_sync = config->policy == COMMIT_STRICT};
     enum err err = find_file(db, config->sqlite_path);
     if (err == ERR_OK) {
         err = lock_file(db);
@@ -295,14 +356,25 @@ enum err sqlite_db_reopen(struct sqlite_db *db)
     return err;
 }
 
+static bool sync_at_end(struct sqlite_db *db, bool ours)
+{
+    return !db->unsynced || (!db->broken && sqlite_db_sync(db) == ERR_OK) ||
+           (ours && sqlite_db_reopen(db) == ERR_OK && sqlite_db_sync(db) == ERR_OK);
+}
+
 void sqlite_db_close(struct sqlite_db *db)
 {
-    if (db->unsynced && (db->broken || sqlite_db_sync(db) != ERR_OK) &&
-        (sqlite_db_reopen(db) != ERR_OK || sqlite_db_sync(db) != ERR_OK)) {
+    bool ours = files_are_there(db);
+    if (!ours) {
+        log_error(LOG_STORAGE, "the database was removed or replaced: what it held goes with it",
+                  log_text("file", db->path));
+    }
+    if (!sync_at_end(db, ours)) {
         log_error(LOG_STORAGE, "the database was closed without a sync",
                   log_text("file", db->path));
     }
-    if (db->handle != NULL && (db->broken || db->log_suspect)) {
+    /* In order, SQLite removes what has the name of its log: that may be another's by now. */
+    if (db->handle != NULL && (db->broken || db->log_suspect || !ours)) {
         close_as_it_is(db);
     } else if (db->handle != NULL) {
         /* Copies the log into the database and removes it, unless a shell has it open, too. */
@@ -465,31 +537,10 @@ enum err sqlite_db_checkpoint(struct sqlite_db *db)
     return ERR_OK;
 }
 
-/* Everything goes on without its name, and is gone when we are. */
-static void look_for_file(struct sqlite_db *db, bool found)
-{
-    if (!found && !db->gone) {
-        log_error(
-            LOG_STORAGE,
-            "somebody removed the file of the database: what is stored now is lost at the end",
-            log_text("file", db->path));
-    }
-    db->gone = !found;
-}
-
 void sqlite_db_measure(struct sqlite_db *db)
 {
-    char log_name[PATH_MAX];
-    int len = snprintf(log_name, sizeof(log_name), "%s-wal", db->path);
-    int64_t bytes = 0;
     struct stat info;
-    bool found = stat(db->path, &info) == 0;
-    if (found) {
-        bytes += info.st_size;
-    }
-    if (len > 0 && (size_t)len < sizeof(log_name) && stat(log_name, &info) == 0) {
-        bytes += info.st_size;
-    }
-    look_for_file(db, found);
+    int64_t bytes = stat(db->path, &info) == 0 ? info.st_size : 0;
+    bytes += log_status(db, &info) ? info.st_size : 0;
     stat_set(db->stats, STAT_DISK_BYTES, bytes);
 }

@@ -21,6 +21,9 @@
 #define SEEN_STEP_MS 1000u
 #define IDS_STEP 65536u
 
+/* Before a commit, the names of the files are looked at this seldom. */
+#define LOOK_MS 100u
+
 struct sqlite_meta {
     uint64_t last_seen_ms;
     uint64_t next_id;
@@ -100,14 +103,15 @@ static enum err sqlite_engine_open(const struct storage_config *config, struct s
     return ERR_OK;
 }
 
-/* Before anything is done: what broke is opened again. */
-static enum err mend(struct sqlite_engine *engine)
+/* Before anything is done: sees that the files are still ours, and opens again what broke. */
+static enum err mend(struct sqlite_engine *engine, uint64_t look_age_ms)
 {
-    if (!engine->db.broken) {
-        return ERR_OK;
+    enum err err = sqlite_db_look(&engine->db, engine->db.broken ? 0 : look_age_ms);
+    if (err != ERR_OK || !engine->db.broken) {
+        return err;
     }
     end_statements(engine);
-    enum err err = sqlite_db_reopen(&engine->db);
+    err = sqlite_db_reopen(&engine->db);
     if (err == ERR_OK) {
         err = prepare(engine);
     }
@@ -181,20 +185,20 @@ static enum err write_batch(struct sqlite_engine *engine, struct batch *batch)
 static enum err sqlite_engine_apply(struct engine *base, struct batch *batch)
 {
     struct sqlite_engine *engine = own(base);
-    enum err err = mend(engine);
+    enum err err = mend(engine, LOOK_MS);
     return err == ERR_OK ? write_batch(engine, batch) : err;
 }
 
 static enum err sqlite_engine_sync(struct engine *base)
 {
     struct sqlite_engine *engine = own(base);
-    enum err err = mend(engine);
+    enum err err = mend(engine, LOOK_MS);
     return err == ERR_OK ? sqlite_db_sync(&engine->db) : err;
 }
 
 static enum err tend(struct sqlite_engine *engine, uint64_t now_ms, bool *more)
 {
-    enum err err = mend(engine);
+    enum err err = mend(engine, 0);
     if (err == ERR_OK) {
         err = sqlite_sweep_portion(engine->sweep, engine->write, now_ms, more);
     }
@@ -212,8 +216,8 @@ static bool sqlite_engine_tend(struct engine *base, uint64_t now_ms)
     bool more = false;
     enum err err = tend(engine, now_ms, &more);
     if (err != ERR_OK && !engine->tend_failed) {
-        log_warning(LOG_STORAGE, "the database can't be tended now",
-                    log_text("error", base->trouble));
+        LOG_AT(LOG_STORAGE, engine->db.gone ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+               "the database can't be tended now", log_text("error", base->trouble));
     }
     engine->tend_failed = err != ERR_OK;
     return err == ERR_OK && more;

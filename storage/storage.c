@@ -160,6 +160,17 @@ static enum err count_and_pass_on(void *context, const struct operation *operati
     return load->sink->take(load->sink->context, operation);
 }
 
+/* What the engine's library said, where the engine has not logged it itself. */
+static void say_unreadable(const struct storage *storage, enum err err)
+{
+    const struct engine *engine = storage->engine;
+    if (engine->trouble[0] == '\0') {
+        return;
+    }
+    log_error(LOG_STORAGE, "the store can't be read", log_text("engine", engine->type->name),
+              log_text("error", err_text(err)), log_slice("reason", slice_text(engine->trouble)));
+}
+
 enum err storage_load(struct storage *storage, const struct operation_sink *sink)
 {
     uint64_t began_ns = clock_mono_ns();
@@ -168,11 +179,13 @@ enum err storage_load(struct storage *storage, const struct operation_sink *sink
                         .sink = sink,
                         .progress_due_ms = clock_mono_ms() + PROGRESS_MS};
     struct operation_sink counting = {.context = &load, .take = count_and_pass_on};
+    storage->engine->trouble[0] = '\0';
     enum err err = storage->engine->type->load(storage->engine, &counting, &load.loaded);
     if (err == ERR_OK && load.operations == 0) {
         err = check_loaded(&load.loaded);
     }
     if (err != ERR_OK) {
+        say_unreadable(storage, err);
         return err;
     }
     if (load.operations == 0) {

@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "storage/mysql_url.h"
 
-/* The place of the store as it may be shown: a URL has a password in it. */
+/* The path of a store on disk. */
 static const char *place_of(const struct storage_config *config)
 {
     switch (config->engine) {
@@ -20,9 +21,27 @@ static const char *place_of(const struct storage_config *config)
     case STORAGE_SQLITE:
         return config->sqlite_path;
     case STORAGE_MYSQL:
-        return "the database";
+        break;
     }
     return "";
+}
+
+/* As it may be shown: a URL has a password in it. */
+static void add_place(const struct storage_config *config, struct text *error)
+{
+    struct mysql_url url;
+    const char *why = NULL;
+    char server[300];
+    if (config->engine != STORAGE_MYSQL) {
+        text_add_json(error, slice_text(place_of(config)));
+    } else if (config->mysql_url != NULL &&
+               mysql_url_parse(config->mysql_url, &url, &why) == ERR_OK) {
+        mysql_url_describe(&url, server, sizeof(server));
+        mysql_url_fini(&url);
+        text_add_json(error, slice_text(server));
+    } else {
+        text_add(error, "that storage.mysql names"); /* the broken URL is in the log */
+    }
 }
 
 /* Starts an error: which store, and what about it. */
@@ -30,7 +49,7 @@ static struct text *start_error(const struct engine_type *type, const struct sto
                                 const char *what, struct text *error)
 {
     text_printf(error, "%s the %s store ", what, type->name);
-    text_add_json(error, slice_text(place_of(config)));
+    add_place(config, error);
     text_add(error, ": ");
     return error;
 }

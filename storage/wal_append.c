@@ -171,7 +171,9 @@ static void abandon_new(struct wal_log *log, const struct wal_current *current, 
     if (current->fd >= 0) {
         (void)log->files->close(log->files->context, current->fd); /* it failed anyway */
     }
-    (void)log->files->unlink(log->files->context, path); /* a later start drops it */
+    if (current->fd >= 0 || current->file_bytes > 0) {       /* else it isn't ours */
+        (void)log->files->unlink(log->files->context, path); /* a later start drops it */
+    }
     stat_add(log->stats, STAT_DISK_BYTES, -(int64_t)current->file_bytes);
 }
 

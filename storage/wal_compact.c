@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "storage/wal_aside.h"
 #include "storage/wal_dir.h"
 #include "storage/wal_recover.h"
 #include "storage/wal_replay.h"
@@ -175,6 +176,13 @@ static void remove_old(const struct work *work)
     struct wal_listing listing;
     if (work->replay.snapshot_damaged) {
         set_aside(work);
+    }
+    if (work->config->keep_old) {
+        work->result->old_left =
+            wal_aside_do(work->config->files, work->config->dir, &work->result->manifest) != ERR_OK;
+    }
+    if (work->result->old_left) {
+        return;
     }
     if (wal_listing_init(&listing, work->config->files, work->config->dir) == ERR_OK) {
         wal_recover_tidy(work->config->files, work->config->dir, &listing, &work->result->manifest);

@@ -40,6 +40,7 @@ struct wal_compact_config {
     uint64_t next;   /* the first segment that is not for the snapshot; those before are synced */
     uint64_t number; /* of the new snapshot: greater than any there is */
     bool salvage;    /* damage was told to the operator: pass over it, copy all that is live */
+    bool keep_old;   /* old files are kept, under other names, for people */
     bool hurry;      /* the log grows faster than it is compacted: not with low priority */
 };
 
@@ -48,6 +49,7 @@ struct wal_compact_result {
     struct wal_counts counts;
     uint64_t snapshot_bytes;
     uint64_t bytes_written; /* also after an error */
+    bool old_left;          /* they couldn't be renamed: drop no segment */
     uint64_t lost;          /* bytes of bodies that were not there; only with `salvage` */
 };
 

@@ -65,15 +65,36 @@ static enum err trouble(const char *dir, const char *what)
     return ERR_IO;
 }
 
-/* The process id that whoever has the lock wrote into it; 0: it can't be told. */
-static uint64_t read_pid(const struct files *files, int fd)
+/* ---- the lock -------------------------------------------------------------------------------- */
+
+static int open_lock_file(const struct files *files, const char *dir, int flags)
+{
+    char *path = wal_dir_path(dir, WAL_LOCK_NAME);
+    int fd = files->open(files->context, path, flags | O_CLOEXEC, 0600);
+    mem_free(path);
+    return fd;
+}
+
+/* Close never matters here: only the process id was written. */
+static void close_lock(const struct files *files, int *fd)
+{
+    if (*fd >= 0) {
+        (void)files->close(files->context, *fd);
+    }
+    *fd = -1;
+}
+
+/* The process id that whoever has the lock wrote into the file; 0: it can't be told. */
+static uint64_t read_pid(const struct files *files, const char *dir)
 {
     char text[PID_BYTES];
-    ssize_t len = files->pread(files->context, fd, text, sizeof(text), 0);
     uint64_t pid = 0;
+    int fd = open_lock_file(files, dir, O_RDONLY);
+    ssize_t len = fd >= 0 ? files->pread(files->context, fd, text, sizeof(text), 0) : 0;
     for (ssize_t i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++) {
         pid = pid * 10 + (uint64_t)(text[i] - '0');
     }
+    close_lock(files, &fd);
     return pid;
 }
 
@@ -85,7 +106,7 @@ static void write_pid(const struct files *files, int fd)
     (void)!files->pwrite(files->context, fd, text, PID_BYTES, 0);
 }
 
-static enum err lock_file(const struct files *files, const char *dir, int fd)
+static enum err take(const struct files *files, const char *dir, int fd)
 {
     if (files->lock(files->context, fd) == 0) {
         return ERR_OK;
@@ -94,32 +115,59 @@ static enum err lock_file(const struct files *files, const char *dir, int fd)
         return trouble(dir, "can't lock the wal");
     }
     log_error(LOG_STORAGE, "the wal is in use by another process",
-              log_slice("dir", slice_text(dir)), log_uint("pid", read_pid(files, fd)));
+              log_slice("dir", slice_text(dir)), log_uint("pid", read_pid(files, dir)));
     return ERR_LOCKED;
 }
 
-enum err wal_dir_lock(const struct files *files, const char *dir, int *lock)
+/* The folder first: people remove lock files, and one that was made anew would lock nothing. The
+ * file too, for a Pulse that knows of nothing else. */
+static enum err take_both(const struct files *files, const char *dir, struct wal_lock *lock)
 {
+    lock->folder = files->open(files->context, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (lock->folder < 0) {
+        return trouble(dir, "can't open the folder of the wal");
+    }
+    enum err err = take(files, dir, lock->folder);
+    if (err != ERR_OK) {
+        return err;
+    }
+    lock->file = open_lock_file(files, dir, O_RDWR | O_CREAT);
+    if (lock->file < 0) {
+        return trouble(dir, "can't open the lock of the wal");
+    }
+    err = take(files, dir, lock->file);
+    if (err == ERR_OK) {
+        write_pid(files, lock->file);
+    }
+    return err;
+}
+
+enum err wal_dir_lock(const struct files *files, const char *dir, struct wal_lock *lock)
+{
+    *lock = (struct wal_lock){.folder = -1, .file = -1};
     if (make(files, dir) != ERR_OK) {
         return trouble(dir, "can't make the folder of the wal");
     }
-    char *path = wal_dir_path(dir, WAL_LOCK_NAME);
-    int fd = files->open(files->context, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    mem_free(path);
-    if (fd < 0) {
-        return trouble(dir, "can't open the lock of the wal");
-    }
-    enum err err = lock_file(files, dir, fd);
+    enum err err = take_both(files, dir, lock);
     if (err != ERR_OK) {
-        (void)files->close(files->context, fd); /* nothing was written */
-        return err;
+        wal_dir_unlock(files, lock);
     }
-    write_pid(files, fd);
-    *lock = fd;
-    return ERR_OK;
+    return err;
 }
 
-void wal_dir_unlock(const struct files *files, int lock)
+void wal_dir_unlock(const struct files *files, struct wal_lock *lock)
 {
-    (void)files->close(files->context, lock); /* only the process id was written */
+    close_lock(files, &lock->file);
+    close_lock(files, &lock->folder); /* last: until then nobody sees a lock file without a lock */
+}
+
+bool wal_dir_in_use(const struct files *files, const char *dir)
+{
+    int fd = files->open(files->context, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    bool locked = files->lock(files->context, fd) != 0;
+    close_lock(files, &fd); /* which also ends a lock that was taken */
+    return locked;
 }

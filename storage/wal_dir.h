@@ -1,7 +1,8 @@
 /*
  * wal_dir: the directory of a WAL: made when it is missing, and locked against a second process.
  *
- *     <dir>/lock    held with flock while the store is open; holds the process id, for people
+ *     <dir>         held with flock while the store is open: nobody can remove it from under us
+ *     <dir>/lock    held as well; holds the process id, for people
  *
  * Owns      the lock.
  * Thread    the caller's.
@@ -19,10 +20,19 @@
 
 #define WAL_LOCK_NAME "lock"
 
-/* Makes `dir` (mode 0700; the folder above it must be there) and locks it. `*lock` is a file
- * descriptor for wal_dir_unlock. */
-must_check enum err wal_dir_lock(const struct files *files, const char *dir, int *lock);
-void wal_dir_unlock(const struct files *files, int lock);
+/* Descriptors; -1: not open. */
+struct wal_lock {
+    int folder;
+    int file;
+};
+
+/* Makes `dir` (mode 0700; the folder above it must be there) and locks it. `*lock` is for
+ * wal_dir_unlock, also after an error. */
+must_check enum err wal_dir_lock(const struct files *files, const char *dir, struct wal_lock *lock);
+void wal_dir_unlock(const struct files *files, struct wal_lock *lock);
+
+/* Whether somebody has it, this process included. */
+bool wal_dir_in_use(const struct files *files, const char *dir);
 
 /* Gives "<dir>/<name>"; end it with mem_free. */
 char *wal_dir_path(const char *dir, const char *name);

@@ -93,9 +93,7 @@ static enum err open_files(struct wal_engine *wal)
 static void free_engine(struct wal_engine *wal)
 {
     wal_log_close(wal->log);
-    if (wal->lock >= 0) {
-        wal_dir_unlock(wal->files, wal->lock);
-    }
+    wal_dir_unlock(wal->files, &wal->lock);
     wal_manifest_fini(&wal->manifest);
     mem_free(wal->buffer);
     mem_free(wal->ends);
@@ -116,7 +114,6 @@ static enum err engine_wal_open(const struct storage_config *config, struct stor
         .compact_max_bytes = config->wal_compact_max_bytes,
         .compact_interval_ms = config->wal_compact_interval_ms,
         .damage = config->wal_damage,
-        .lock = -1,
     };
     wal_manifest_init(&wal->manifest);
     enum err err = wal_dir_lock(wal->files, wal->dir, &wal->lock);

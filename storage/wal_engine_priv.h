@@ -17,6 +17,7 @@
 #include "storage/engine.h"
 #include "storage/files.h"
 #include "storage/wal_compact.h"
+#include "storage/wal_dir.h"
 #include "storage/wal_log.h"
 #include "storage/wal_manifest.h"
 
@@ -29,7 +30,7 @@ struct wal_engine {
     uint64_t compact_max_bytes;
     uint64_t compact_interval_ms;
     enum storage_damage damage;
-    int lock;
+    struct wal_lock lock;
     struct wal_manifest manifest;
     struct wal_log *log;
 
@@ -48,6 +49,7 @@ struct wal_engine {
     uint64_t retry_ms;           /* how long the last failure put it off */
     bool failing;                /* the last one failed, and that was logged */
     bool salvage;                /* damage was found at start: compact at once, past the damage */
+    bool keep_old;               /* parts of old files were ignored: these are kept for people */
     bool drop_due;               /* segments that aren't needed any more are still there */
 };
 

@@ -1,10 +1,13 @@
 #include "storage/wal_engine_priv.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "storage/wal_aside.h"
 #include "storage/wal_dir.h"
+#include "storage/wal_held.h"
 #include "storage/wal_quarantine_priv.h"
 #include "storage/wal_recover.h"
 #include "storage/wal_replay.h"
@@ -36,14 +39,53 @@ static void tell_progress(void *context)
                log_uint("retained", counts.retained));
 }
 
-static void log_damage(struct wal_engine *wal, const struct wal_damage *damage)
+static uint64_t number_of(const struct wal_damage *damage)
+{
+    return wal_place_in_snapshot(damage->segment) ? wal_place_snapshot(damage->segment)
+                                                  : damage->segment;
+}
+
+/* There are no bytes: a file is missing, or a snapshot has no end. */
+static void log_missing(struct wal_engine *wal, const struct wal_damage *damage)
 {
     bool in_snapshot = wal_place_in_snapshot(damage->segment);
-    uint64_t number = in_snapshot ? wal_place_snapshot(damage->segment) : damage->segment;
-    log_error(LOG_STORAGE, "damage in the wal: what stood there is lost", wal_engine__dir(wal),
-              log_text("file", in_snapshot ? "snapshot" : "log"), log_uint("number", number),
-              log_uint("offset", damage->offset), log_uint("bytes", damage->len),
+    log_error(LOG_STORAGE,
+              in_snapshot ? "a snapshot of the wal is missing, or a part of it"
+                          : "a segment of the wal is missing",
+              wal_engine__dir(wal), log_uint("number", number_of(damage)));
+}
+
+static void log_bytes(struct wal_engine *wal, const struct wal_damage *damage)
+{
+    struct wal_held held = {0};
+    struct text counts = {0}, clients = {0};
+    if (damage->record.len == 0 && damage->offset > 0) { /* else a record, or a whole file */
+        wal_held_read(&held, wal->files, wal->dir, damage->segment, damage->offset, damage->len);
+    }
+    wal_held_add_counts(&counts, held.by_type);
+    wal_held_add_clients(&clients, &held);
+    bool refused = wal->damage == DAMAGE_REFUSE;
+    log_error(LOG_STORAGE,
+              refused ? "damage in the wal: nothing is changed"
+                      : "damage in the wal: what stood there is lost",
+              wal_engine__dir(wal),
+              log_text("file", wal_place_in_snapshot(damage->segment) ? "snapshot" : "log"),
+              log_uint("number", number_of(damage)), log_uint("offset", damage->offset),
+              log_uint("bytes", damage->len),
+              log_text("held", counts.len > 0 ? counts.data : "can't be told"),
+              log_slice("client_ids", slice_of(clients.data, clients.len)),
               log_text("set_aside", damage->set_aside != NULL ? damage->set_aside : "no"));
+    text_fini(&counts);
+    text_fini(&clients);
+}
+
+static void log_damage(struct wal_engine *wal, const struct wal_damage *damage)
+{
+    if (damage->len == 0) {
+        log_missing(wal, damage);
+    } else {
+        log_bytes(wal, damage);
+    }
     wal->salvage = true;
 }
 
@@ -60,15 +102,21 @@ static enum err set_aside(struct wal_engine *wal, const struct wal_damage *damag
     return err;
 }
 
-/* A damaged snapshot is set aside as a whole, when a new one is there. */
+/* A damaged snapshot is set aside as a whole, by the compaction that makes a new one. */
 static void tell_damage(void *context, const struct wal_damage *damage)
 {
     struct loading *loading = context;
     struct wal_damage told = *damage;
-    if (wal_place_in_snapshot(damage->segment)) {
+    char later[WAL_SNAPSHOT_NAME_SIZE + sizeof("quarantine., after the next compaction")];
+    if (loading->wal->damage == DAMAGE_REFUSE) {
+        told.set_aside = NULL;
+    } else if (wal_place_in_snapshot(damage->segment)) {
         stat_add(loading->wal->stats, STAT_QUARANTINED_BYTES, (int64_t)damage->len);
-        told.set_aside = "after the next compaction";
-    } else if (damage->record.len > 0 && loading->wal->damage == DAMAGE_QUARANTINE) {
+        char name[WAL_SNAPSHOT_NAME_SIZE];
+        wal_snapshot_name(number_of(damage), name);
+        (void)snprintf(later, sizeof(later), "quarantine.%s, after the next compaction", name);
+        told.set_aside = later;
+    } else if (damage->record.len > 0) {
         enum err err = set_aside(loading->wal, damage, damage->record, &loading->quarantine);
         if (err == ERR_OK) {
             told.set_aside = loading->quarantine.path;
@@ -172,6 +220,28 @@ static enum err check_missing(struct loading *loading)
     return wal->damage == DAMAGE_REFUSE ? ERR_DAMAGED : ERR_OK;
 }
 
+/* After damage: says what else can't be used because of it. The files that hold it are kept. */
+static enum err tell_ignored(const struct loading *loading)
+{
+    struct wal_engine *wal = loading->wal;
+    const struct wal_ignored ignored = wal_state_ignored(loading->replay.state);
+    struct text operations = {0};
+    wal_held_add_counts(&operations, ignored.by_type);
+    bool any = operations.len > 0 || ignored.references > 0 || ignored.messages > 0;
+    if (wal->salvage && any) {
+        log_error(
+            LOG_STORAGE, "parts of the wal are ignored: what they refer to is lost",
+            wal_engine__dir(wal),
+            log_text("of_unknown_sessions", operations.len > 0 ? operations.data : "nothing"),
+            log_uint("references_to_lost_messages", ignored.references),
+            log_uint("messages_without_reference", ignored.messages),
+            log_text("set_aside", "all old files, as quarantine.*, after the next compaction"));
+        wal->keep_old = true;
+    }
+    text_fini(&operations);
+    return wal->keep_old ? wal_aside_plan(wal->files, wal->dir) : ERR_OK;
+}
+
 static enum err give_state(struct loading *loading)
 {
     struct wal_state *state = loading->replay.state;
@@ -181,6 +251,9 @@ static enum err give_state(struct loading *loading)
     }
     if (err == ERR_OK) {
         err = check_missing(loading);
+    }
+    if (err == ERR_OK) {
+        err = tell_ignored(loading);
     }
     return err == ERR_OK ? wal_state_give_queues(state, loading->sink) : err;
 }
@@ -213,6 +286,14 @@ static uint64_t snapshot_size(const struct wal_engine *wal)
     return size > 0 ? (uint64_t)size : 0;
 }
 
+/* Keeps the old files that a start with damage wanted kept, should a crash have come before. */
+static enum err finish_keeping(const struct wal_engine *wal)
+{
+    return wal_aside_planned(wal->files, wal->dir)
+               ? wal_aside_do(wal->files, wal->dir, &wal->manifest)
+               : ERR_OK;
+}
+
 enum err wal_engine__load(struct engine *engine, const struct operation_sink *sink,
                           struct engine_loaded *loaded)
 {
@@ -231,7 +312,10 @@ enum err wal_engine__load(struct engine *engine, const struct operation_sink *si
     if (loading.replay.state == NULL) {
         return ERR_MEMORY;
     }
-    enum err err = read_state(&loading);
+    enum err err = finish_keeping(wal);
+    if (err == ERR_OK) {
+        err = read_state(&loading);
+    }
     if (err == ERR_OK) {
         struct wal_clock clock = wal_state_clock(loading.replay.state);
         *loaded = (struct engine_loaded){.last_seen_ms = clock.now_ms, .next_id = clock.next_id};
@@ -243,7 +327,7 @@ enum err wal_engine__load(struct engine *engine, const struct operation_sink *si
         if (!wal->salvage) {
             tidy(wal);
         }
-    } else if (err != ERR_STOPPED) {
+    } else if (err != ERR_STOPPED && err != ERR_EXISTS) { /* the sink's own, which it tells */
         log_error(LOG_STORAGE, "can't read the wal", wal_engine__dir(wal),
                   log_text("error", err_text(err)));
     }

@@ -193,6 +193,9 @@ enum err wal_log_read(struct wal_log *log, const struct wal_log_reader *reader)
                             .stats = log->stats};
     struct wal_end end = {.next_batch = 1};
     enum err err = wal_walk_chain(&log->survey, &walk, &end);
+    if (err == ERR_IO || err == ERR_FULL) {
+        (void)snprintf(log->trouble, sizeof(log->trouble), "read the log: %s", strerror(errno));
+    }
     if (err == ERR_OK) {
         err = start_writing(log, &end);
     }

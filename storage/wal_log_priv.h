@@ -13,7 +13,7 @@
 /*
  * The segment that is written. Frames of the tail stand at the end of it.
  *
- *     ended    nothing more is written to it; `fd` is for a sync
+ *     ended    no frame is added to it any more; `fd` is for a sync
  *     failed   a write or sync failed: it is neither written to nor synced again
  */
 struct wal_current {

@@ -245,15 +245,16 @@ static enum err give_runs(struct loaded *loaded, uint64_t *expected, uint32_t *o
     return ERR_OK;
 }
 
-/* Where what a crash left behind `offset` ends: the last thing that looks like a frame. */
-static uint32_t end_of_rest(const struct loaded *loaded, uint32_t offset)
+/* Where what a crash left behind `offset` ends: the last thing that looks like a frame of a batch
+ * from `expected` on. */
+static uint32_t end_of_rest(const struct loaded *loaded, uint32_t offset, uint64_t expected)
 {
     uint32_t end = offset;
     for (uint32_t at = wal_frame_search(loaded->bytes, offset, &loaded->file->header);
          at < loaded->bytes.len;
          at = wal_frame_search(loaded->bytes, at + 1, &loaded->file->header)) {
-        uint32_t claimed = wal_frame_claimed_end(loaded->bytes, at);
-        end = claimed > end ? claimed : end;
+        uint32_t claimed = wal_frame_claimed_end(loaded->bytes, at, expected);
+        end = claimed > at && claimed > end ? claimed : end;
     }
     return end;
 }
@@ -266,7 +267,7 @@ static void set_end(const struct loaded *loaded, uint64_t expected, uint32_t off
     end->last = loaded->file->header;
     end->offset = offset;
     end->ended = loaded->unreadable > 0 || loaded->damaged;
-    end->cut_end = end->ended ? offset : end_of_rest(loaded, offset);
+    end->cut_end = end->ended ? offset : end_of_rest(loaded, offset, expected);
     /* Frames behind a cut say the truth about what is before it. So damage that was passed over
      * lies before what is known to be synced, and the tail has no hole. */
     end->synced_batch = loaded->file->header.first_batch - 1;
@@ -329,7 +330,7 @@ static enum err read_last(struct loaded *loaded, struct wal_end *end)
     if (err != ERR_OK) {
         return err;
     }
-    uint32_t cut_end = end_of_rest(loaded, offset);
+    uint32_t cut_end = end_of_rest(loaded, offset, expected);
     if (cut_end > offset) {
         cut(loaded, offset, cut_end);
     }

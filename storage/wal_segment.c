@@ -228,11 +228,15 @@ uint32_t wal_frame_search(struct slice segment, uint32_t offset,
     return found != NULL ? (uint32_t)(found - segment.data) : (uint32_t)segment.len;
 }
 
-uint32_t wal_frame_claimed_end(struct slice segment, uint32_t offset)
+uint32_t wal_frame_claimed_end(struct slice segment, uint32_t offset, uint64_t at_least)
 {
     size_t rest = segment.len - offset;
     if (rest < WAL_FRAME_HEADER_BYTES) {
         return (uint32_t)segment.len;
+    }
+    uint64_t batch = get_u64(segment.data + offset + 16);
+    if (batch < at_least || batch - at_least > UINT32_MAX) {
+        return offset;
     }
     size_t len = get_u32(segment.data + offset + 8);
     bool fits = len <= rest - WAL_FRAME_HEADER_BYTES;

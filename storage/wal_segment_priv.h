@@ -88,8 +88,12 @@ bool wal_frame_read(struct slice segment, uint32_t offset, const struct wal_segm
 uint32_t wal_frame_search(struct slice segment, uint32_t offset,
                           const struct wal_segment_header *header);
 
-/* Where what begins like a frame at `offset` would end, as far as there are bytes. */
-uint32_t wal_frame_claimed_end(struct slice segment, uint32_t offset);
+/*
+ * Where what begins like a frame at `offset` would end, as far as there are bytes; `offset` when it
+ * can't be a torn frame of a batch from `at_least` on: remains of an earlier life may look like a
+ * beginning by chance.
+ */
+uint32_t wal_frame_claimed_end(struct slice segment, uint32_t offset, uint64_t at_least);
 
 /* What an errno of a write or sync means: ERR_FULL or ERR_IO. */
 enum err wal_error_of(int error);

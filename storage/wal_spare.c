@@ -10,7 +10,7 @@
 #include "storage/wal_segment_priv.h"
 
 /* Dirty pages are written out in portions, so that a sync of the log never waits for many. */
-#define SYNC_BYTES ((uint64_t)4 << 20)
+#define SYNC_BYTES ((uint64_t)1 << 20)
 
 /*
  * Invariants:

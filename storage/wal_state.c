@@ -50,6 +50,20 @@ struct wal_counts wal_state_counts(const struct wal_state *state)
                                .retained = state->retained.count};
 }
 
+struct wal_ignored wal_state_ignored(const struct wal_state *state)
+{
+    struct wal_ignored ignored = {0};
+    memcpy(ignored.by_type, state->ignored, sizeof(ignored.by_type));
+    for (uint32_t slot = 1; slot < state->messages.slot_count; slot++) {
+        const struct wal_message *message = wal_messages_at(&state->messages, slot);
+        if (message->id != 0) {
+            ignored.references += message->file == WAL_FILE_NONE ? message->refs : 0;
+            ignored.messages += message->refs == 0 ? 1 : 0;
+        }
+    }
+    return ignored;
+}
+
 struct wal_clock wal_state_clock(const struct wal_state *state)
 {
     struct wal_clock clock = state->clock;

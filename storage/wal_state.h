@@ -56,6 +56,15 @@ struct wal_counts {
 
 struct wal_counts wal_state_counts(const struct wal_state *state);
 
+/* What a whole log doesn't have, but for a message or two: so it tells what damage led to. */
+struct wal_ignored {
+    uint64_t by_type[OPERATION_TYPES]; /* operations of sessions that aren't known */
+    uint64_t references;               /* queue entries and wills whose message was never there */
+    uint64_t messages;                 /* that nothing refers to */
+};
+
+struct wal_ignored wal_state_ignored(const struct wal_state *state);
+
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* A file that bodies stand in. */

@@ -14,6 +14,13 @@ static void met_id(struct wal_state *state, uint64_t id)
     }
 }
 
+/* What comes for a session that isn't known is harmless, but tells of damage. */
+static enum err ignore(struct wal_state *state, const struct operation *operation)
+{
+    state->ignored[operation->type]++;
+    return ERR_OK;
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static enum err put_body(struct wal_state *state, uint64_t id, struct wal_place place)
@@ -105,7 +112,7 @@ static enum err subscription_put(struct wal_state *state, struct wal_place place
         return ERR_DAMAGED;
     }
     if (session == NULL) {
-        return ERR_OK;
+        return ignore(state, operation);
     }
     struct wal_subscription *subscription =
         wal_state__find_subscription(state, session, operation->filter);
@@ -145,7 +152,7 @@ static enum err will_put(struct wal_state *state, struct wal_place place,
     (void)place;
     struct wal_session *session = wal_state__find_session(state, operation->session);
     if (session == NULL || operation->message == 0) {
-        return ERR_OK;
+        return ignore(state, operation);
     }
     uint32_t slot = 0;
     enum err err = wal_messages_add(&state->messages, operation->message, &slot);
@@ -232,7 +239,7 @@ static enum err queue_push(struct wal_state *state, struct wal_place place,
 {
     (void)place;
     struct wal_session *session = wal_state__find_session(state, operation->session);
-    return session != NULL ? push_entry(state, session, operation) : ERR_OK;
+    return session != NULL ? push_entry(state, session, operation) : ignore(state, operation);
 }
 
 static enum err queue_release(struct wal_state *state, struct wal_place place,
@@ -299,7 +306,7 @@ static enum err inbound_qos2_put(struct wal_state *state, struct wal_place place
     (void)place;
     struct wal_session *session = wal_state__find_session(state, operation->session);
     if (session == NULL) {
-        return ERR_OK;
+        return ignore(state, operation);
     }
     uint32_t at = inbound_before(session, operation->packet_id);
     if (at < session->inbound_count && session->inbound[at] == operation->packet_id) {
@@ -392,7 +399,7 @@ static enum err apply_queue(struct wal_state *state, struct slice record)
     struct wal_run_reader run;
     enum err err = wal_run_open(record, &run);
     struct wal_session *session = err == ERR_OK ? wal_state__find_session(state, run.owner) : NULL;
-    while (err == ERR_OK && session != NULL && run.rest.len > 0) {
+    while (err == ERR_OK && run.rest.len > 0) {
         struct wal_queued entry;
         err = wal_queued_next(&run, &entry);
         if (err == ERR_OK) {
@@ -406,7 +413,8 @@ static enum err apply_queue(struct wal_state *state, struct slice record)
                                                 .subscription_ids = &entry.subscription_id,
                                                 .subscription_id_count =
                                                     entry.subscription_id != 0 ? 1 : 0};
-            err = push_entry(state, session, &operation);
+            err = session != NULL ? push_entry(state, session, &operation)
+                                  : ignore(state, &operation);
         }
     }
     return err;

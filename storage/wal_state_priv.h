@@ -97,7 +97,8 @@ struct wal_state {
     uint32_t id_list_free; /* the first free number, or 0 */
     uint64_t queued;
     uint64_t inbound;
-    uint32_t ids[WAL_RECORD_IDS_MAX]; /* room for decoding */
+    uint64_t ignored[OPERATION_TYPES]; /* of sessions that aren't known */
+    uint32_t ids[WAL_RECORD_IDS_MAX];  /* room for decoding */
 };
 
 /* The number of the file of places in `segment`; WAL_FILE_NONE: nothing stands there. */

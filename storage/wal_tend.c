@@ -1,6 +1,7 @@
 #include "storage/wal_engine_priv.h"
 
 #include "base/mem.h"
+#include "storage/wal_aside.h"
 
 #define RETRY_MIN_MS 30000u /* after a compaction that failed; twice as much after each more */
 #define RETRY_MAX_MS 3600000u
@@ -18,8 +19,22 @@ void wal_engine__snapshot_is(struct wal_engine *wal, uint64_t bytes)
 
 /* ---- the end of a compaction ----------------------------------------------------------------- */
 
+/* Renames what an earlier try left, if any. */
+static bool keep_old(struct wal_engine *wal)
+{
+    if (wal->keep_old && wal_aside_do(wal->files, wal->dir, &wal->manifest) != ERR_OK) {
+        return false;
+    }
+    wal->keep_old = false;
+    return true;
+}
+
 static void drop_segments(struct wal_engine *wal)
 {
+    if (!keep_old(wal)) {
+        wal->drop_due = true;
+        return;
+    }
     const struct wal_manifest *manifest = &wal->manifest;
     enum err err = wal_log_drop(wal->log, manifest->first, manifest->keep, manifest->keep_count);
     if (err != ERR_OK && !wal->drop_due) {
@@ -36,6 +51,7 @@ static void succeeded(struct wal_engine *wal, struct wal_compact_result *result)
     result->manifest = (struct wal_manifest){0};
     wal->failing = false;
     wal->salvage = false;
+    wal->keep_old = wal->keep_old && result->old_left;
     wal->retry_ms = 0;
     wal_engine__snapshot_is(wal, result->snapshot_bytes);
     stat_add(wal->stats, STAT_COMPACTIONS, 1);
@@ -105,6 +121,7 @@ enum err wal_engine__compact(struct wal_engine *wal)
                                               .next = wal_log_seal(wal->log),
                                               .number = wal->next_number,
                                               .salvage = wal->salvage,
+                                              .keep_old = wal->keep_old,
                                               .hurry = hurry};
     wal->next_number++;
     err = wal_compact_start(&config, &wal->compact);

@@ -1,7 +1,5 @@
 #include "storage/wal_tool.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -231,24 +229,10 @@ static void print_record(void *context, struct wal_place place, struct slice rec
 
 /* ---- what there is to do --------------------------------------------------------------------- */
 
-/* Whether somebody has the lock. */
-static bool in_use(const struct files *files, const char *dir)
-{
-    char *path = wal_dir_path(dir, WAL_LOCK_NAME);
-    int fd = files->open(files->context, path, O_RDONLY | O_CLOEXEC, 0);
-    mem_free(path);
-    if (fd < 0) {
-        return false;
-    }
-    bool locked = files->lock(files->context, fd) != 0;
-    (void)files->close(files->context, fd); /* which also ends a lock that was taken */
-    return locked;
-}
-
 /* Checks it, again while a broker changes it. */
 static void check(const char *dir, struct wal_check *result)
 {
-    bool busy = in_use(&files_system, dir);
+    bool busy = wal_dir_in_use(&files_system, dir);
     if (busy) {
         (void)printf("in use: what is shown changes while it is read\n");
     }
@@ -326,7 +310,7 @@ static enum err repair_store(const char *dir)
 static int repair(const char *dir)
 {
     struct wal_check before;
-    if (in_use(&files_system, dir)) {
+    if (wal_dir_in_use(&files_system, dir)) {
         (void)printf("not repaired: %s\n", err_text(ERR_LOCKED));
         return WAL_TOOL_DAMAGE;
     }

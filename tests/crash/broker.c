@@ -14,6 +14,7 @@
 
 enum {
     START_TIMEOUT_MS = 60000,
+    STOP_TIMEOUT_MS = 30000,
     LOG_BYTES_MAX = 8 * 1024 * 1024,
     LOG_LINES_SHOWN = 40,
     RESTART_MS = 200
@@ -41,8 +42,9 @@ static bool is_free(uint16_t port)
 
 uint16_t broker_free_port(void)
 {
-    /* Below those that the kernel gives to clients, and each program begins elsewhere. */
-    enum { FIRST = 10000, COUNT = 20000 };
+    /* Below those that the kernel gives to clients, above those that other tests choose: while the
+     * broker is down nobody holds its port. Each program begins elsewhere. */
+    enum { FIRST = 30000, COUNT = 2700 };
     static unsigned next;
     for (unsigned i = 0; i < COUNT; i++) {
         uint16_t port = (uint16_t)(FIRST + ((unsigned)getpid() * 101 + next++) % COUNT);
@@ -125,7 +127,7 @@ void broker_start(struct broker *broker)
     const char *const argv[] = {broker->world->options->broker, "--config", broker->config, NULL};
     turn_log(broker);
     process_start(&broker->process, argv, broker->log);
-    broker->is_ready = false;
+    broker->is_ready = broker->world->stopping = false;
     broker->started_ms = world_now_ms(broker->world);
     record_note(&broker->world->record, EVENT_STARTED, ACTOR_BROKER, 0, 0);
 }
@@ -133,9 +135,18 @@ void broker_start(struct broker *broker)
 void broker_kill(struct broker *broker)
 {
     process_end(&broker->process, SIGKILL);
-    broker->is_ready = false;
+    broker->is_ready = broker->world->stopping = false;
     record_kill(&broker->world->record);
     world_lose_all(broker->world);
+}
+
+void broker_stop(struct broker *broker)
+{
+    process_signal(&broker->process, SIGTERM);
+    broker->world->stopping = true;
+    broker->stopped_ms = world_now_ms(broker->world);
+    broker->stops++;
+    record_note(&broker->world->record, EVENT_STOPPED, ACTOR_BROKER, 0, broker->stops);
 }
 
 bool broker_is_running(const struct broker *broker)
@@ -175,6 +186,10 @@ static bool take_end(struct broker *broker)
 {
     char text[64];
     world_lose_all(broker->world);
+    if (broker->world->stopping && broker->process.status == 0) {
+        broker->is_ready = broker->world->stopping = false;
+        return true;
+    }
     process_explain(&broker->process, text, sizeof(text));
     if (broker->may_end && !broker->is_ready) {
         broker->started_ms += RESTART_MS; /* as a supervisor would, after a short while */
@@ -189,6 +204,17 @@ static bool take_end(struct broker *broker)
     return false;
 }
 
+static bool watch_stopping(struct broker *broker)
+{
+    if (world_now_ms(broker->world) < broker->stopped_ms + STOP_TIMEOUT_MS) {
+        return true;
+    }
+    violation_report(&broker->world->record, VIOLATION_ENDED, 0, ACTOR_BROKER,
+                     "not by SIGTERM within %d ms", STOP_TIMEOUT_MS);
+    broker_print_log(broker);
+    return false;
+}
+
 bool broker_watch(struct broker *broker)
 {
     if (!broker_is_running(broker)) {
@@ -196,6 +222,9 @@ bool broker_watch(struct broker *broker)
     }
     if (process_has_ended(&broker->process)) {
         return take_end(broker);
+    }
+    if (broker->world->stopping) {
+        return watch_stopping(broker);
     }
     if (broker->is_ready) {
         return true;

@@ -23,6 +23,8 @@ struct broker {
     bool is_ready; /* some client was answered since the last start */
     bool may_end;  /* it may give up when its store can't be opened: then it is started again */
     uint32_t started_ms;
+    uint32_t stopped_ms;
+    uint32_t stops;
     uint32_t *recoveries_ms;
     size_t recovery_count;
     size_t recovery_cap;
@@ -34,6 +36,9 @@ void broker_fini(struct broker *broker);
 
 void broker_start(struct broker *broker);
 void broker_kill(struct broker *broker);
+
+/* Tells it to end, as a service manager does. */
+void broker_stop(struct broker *broker);
 
 /* Each turn: notices that it is ready, or has ended by itself. False: it is of no more use. */
 bool broker_watch(struct broker *broker);

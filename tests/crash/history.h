@@ -28,7 +28,7 @@
     X(ACKNOWLEDGED, "PUBACK sent")                            \
     X(RECEIVED, "PUBREC sent")                                \
     X(RELEASED, "PUBREL seen")                                \
-    X(WILL_SENT, "sent as a will in CONNECT")                 \
+    X(WILL_SENT, "sent as a will in CONNECT, due after ms")   \
     X(WILL_CERTAIN, "the will is kept for certain")           \
     X(WILL_DUE, "the will must be published")                 \
     X(WILL_WITHDRAWN, "the will must not be published")       \
@@ -45,6 +45,7 @@
     X(STARTED, "the broker's process is started")             \
     X(READY, "the broker answers")                            \
     X(KILLED, "the broker is killed")                         \
+    X(STOPPED, "the broker is told to end")                   \
     X(FAULT, "a fault begins")                                \
     X(FAULT_OVER, "the fault is over")                        \
     X(DRAINING, "all is to be drained")                       \

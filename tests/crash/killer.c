@@ -9,6 +9,7 @@ enum {
     DOWN_MAX_MS = 50,
     LONG_DOWN_MAX_MS = 2000,
     LONG_DOWN_PERCENT = 8,
+    STOP_PERCENT = 8,
     START_GUESS_MS = 30
 };
 
@@ -44,6 +45,11 @@ static void start(struct killer *killer)
 static void strike(struct killer *killer)
 {
     struct random *dice = &killer->broker->world->dice;
+    if (killer->broker->is_ready && random_chance(dice, STOP_PERCENT)) {
+        broker_stop(killer->broker);
+        killer->has_plan = false; /* it starts again when it has ended */
+        return;
+    }
     broker_kill(killer->broker);
     plan(killer, 0, random_chance(dice, LONG_DOWN_PERCENT) ? LONG_DOWN_MAX_MS : DOWN_MAX_MS);
 }
@@ -57,6 +63,8 @@ void killer_turn(struct killer *killer)
         if (is_time || !killer->has_plan) {
             start(killer);
         }
+    } else if (broker->world->stopping) {
+        return;
     } else if (!killer->has_plan && broker->is_ready) {
         bool is_long = random_chance(dice, LONG_LIFE_PERCENT);
         plan(killer, LIFE_MIN_MS, is_long ? LONG_LIFE_MAX_MS : LIFE_MAX_MS);

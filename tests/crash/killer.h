@@ -1,5 +1,5 @@
 /*
- * killer: when the broker is killed, and when it may start again.
+ * killer: when the broker is killed, now and then told to end instead, and when it may start again.
  *
  * Owns      its schedule.
  * Thread    the driver's.

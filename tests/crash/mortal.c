@@ -75,6 +75,7 @@ static void make_will(struct mortal *mortal)
                             .earliest_ms = UINT32_MAX};
     mortal->will = record_add_message(record_of(mortal), &draft);
     record_sent(record_of(mortal), mortal->will);
+    client_note(&mortal->client, EVENT_WILL_SENT, mortal->will, delay_ms(mortal));
     record_message(record_of(mortal), mortal->will)->sends = qos == 1 ? RECORD_UNLIMITED : 1;
 }
 
@@ -169,7 +170,8 @@ static void mortal_lost(struct client *client, enum loss loss)
         mortal->kills = record_of(mortal)->kill_count;
         record_message(record_of(mortal), mortal->will)->earliest_ms = 0; /* after a kill */
         enter(mortal, MORTAL_PARTED, GOODBYE_MS);
-    } else if (mortal->state != MORTAL_ALIVE) {
+    } else if (mortal->state != MORTAL_ALIVE || client->world->stopping) {
+        /* What a broker does with wills when it is told to end is its choice. */
         become_uncertain(mortal);
     } else if (may_return && random_chance(dice_of(mortal), 35)) {
         plan_return(mortal);

@@ -178,10 +178,10 @@ static void print_figures(struct run *run)
 {
     const struct record *record = &run->world.record;
     const struct totals *totals = &record->totals;
-    printf("kills %zu, sent %" PRIu64 ", acknowledged %" PRIu64 ", refused %" PRIu64
+    printf("kills %zu, stops %u, sent %" PRIu64 ", acknowledged %" PRIu64 ", refused %" PRIu64
            ", given up %" PRIu64 ", delivered %" PRIu64 ", of them again as allowed %" PRIu64 "\n",
-           record->kill_count, totals->sent, totals->accepted, totals->refused, totals->uncertain,
-           totals->delivered, totals->allowed_again);
+           record->kill_count, run->broker.stops, totals->sent, totals->accepted, totals->refused,
+           totals->uncertain, totals->delivered, totals->allowed_again);
     printf("retained messages looked at %" PRIu64 " times\n", run->cast.inspector.looked);
     print_recovery(&run->broker);
     print_outages(run);

@@ -149,8 +149,9 @@ void record_sent(struct record *record, uint64_t id)
     if (message->sends < RECORD_UNLIMITED) {
         message->sends++;
     }
-    enum event_kind kind = again ? EVENT_SENT_AGAIN : EVENT_SENT;
-    record_note(record, message->will ? EVENT_WILL_SENT : kind, message->actor, id, 0);
+    if (!message->will) { /* the mortal says more about it */
+        record_note(record, again ? EVENT_SENT_AGAIN : EVENT_SENT, message->actor, id, 0);
+    }
 }
 
 /*

@@ -33,7 +33,7 @@ enum { ALWAYS = 0, LOSSY = 1 };
     X(WILL_EARLY, "will published before its time", ALWAYS)                                 \
     X(WILL_WITHDRAWN, "will published though it was withdrawn", LOSSY)                      \
     X(PROTOCOL, "a packet that must not come", ALWAYS)                                      \
-    X(ENDED, "the broker ended by itself", ALWAYS)                                          \
+    X(ENDED, "the broker ended as it should not", ALWAYS)                                   \
     X(NOT_STARTED, "the broker does not start", ALWAYS)                                     \
     X(STUCK, "a handshake does not get on", LOSSY)                                          \
     X(STARVED, "QoS 0 traffic stood still", ALWAYS)                                         \

@@ -24,6 +24,7 @@ struct world {
     struct random dice;
     uint16_t port;
     bool draining;     /* all that is under way is to be finished, nothing new begun */
+    bool stopping;     /* the broker was told to end */
     uint32_t ready_ms; /* when the broker answered first after its last start */
     struct client *clients[RECORD_ACTORS_MAX];
     unsigned client_count;

@@ -150,6 +150,39 @@ static void an_entry_in_a_place_that_was_used_before_has_its_own_position(void *
     stop();
 }
 
+/* A push that may overtake other changes must not overtake the first of its session. */
+static void what_goes_to_a_session_that_storage_does_not_know_yet_stays_behind_that(void **state)
+{
+    (void)state;
+    start();
+    rig.config.storage_undo_window_ms = 1;
+    connect_both(1);
+    leave_kept(&rig, "off", "off", 1);
+    fake_store_block(store, FAKE_APPLY);
+    for (uint16_t i = 1; i <= 2; i++) {
+        client_publish(&pub, "off", 1, i, slice_text("x"));
+        rig_turn(&rig);
+    }
+    rig_turn_until_blocked(&rig, store);
+    static struct client fresh;
+    client_connect_kept(&fresh, &rig, "fresh");
+    client_subscribe(&fresh, "new", (struct subscription){.qos = 1});
+    client_publish(&pub, "new", 1, 3, slice_text("x"));
+    rig_turn(&rig);
+    (void)client_expect_publish(&fresh);
+    assert_int_equal(rig.worker->journal.undoable->part.live, 0);
+    publish(1, 4, "x"); /* to `sub`, which storage knows */
+    assert_int_equal(rig.worker->journal.undoable->part.live, 1);
+    fake_store_unblock(store);
+    rig_settle(&rig);
+    rig.config.storage_undo_window_ms = 60000;
+    client_publish(&pub, "new", 1, 5, slice_text("x"));
+    rig_turn(&rig);
+    assert_int_equal(rig.worker->journal.undoable->part.live, 1);
+    rig.config.storage_undo_window_ms = 0;
+    stop();
+}
+
 /* ---- bounds ---------------------------------------------------------------------------------- */
 
 #define LARGE 60000u
@@ -472,6 +505,7 @@ int main(void)
         cmocka_unit_test(the_end_of_the_undo_window_hands_over_what_is_not_acknowledged),
         cmocka_unit_test(places_of_what_was_undone_are_used_again),
         cmocka_unit_test(an_entry_in_a_place_that_was_used_before_has_its_own_position),
+        cmocka_unit_test(what_goes_to_a_session_that_storage_does_not_know_yet_stays_behind_that),
         cmocka_unit_test(much_that_is_undone_holds_nobody_up),
         cmocka_unit_test(a_publisher_is_held_up_when_too_much_gathers_and_goes_on_later),
         cmocka_unit_test(a_publisher_that_ends_while_it_is_held_up_is_forgotten),

@@ -227,7 +227,8 @@ static void rewinding_begins_again_with_the_first_in_flight(void **state)
     assert_int_equal(outbound_at(&out, 0)->state, OUTBOUND_RELEASED);
     assert_int_equal(outbound_at(&out, 1)->state, OUTBOUND_DONE);
     assert_int_equal(outbound_at(&out, 2)->state, OUTBOUND_SENT);
-    assert_int_equal(outbound_packet_id(outbound_at(&out, 2)), 3); /* the same id as before [MQTT-4.4.0-1] */
+    assert_int_equal(outbound_packet_id(outbound_at(&out, 2)),
+                     3); /* the same id as before [MQTT-4.4.0-1] */
     assert_int_equal(outbound_at(&out, 3)->state, OUTBOUND_WAITING);
 }
 

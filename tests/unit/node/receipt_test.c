@@ -174,6 +174,39 @@ static void nothing_of_a_placement_is_sent_before_it_is_stored(void **state)
     stop();
 }
 
+/* The publisher's worker hands over the entry of another worker's session, and that must know of
+ * the session before. */
+static void a_new_session_is_introduced_before_it_is_placed_into(void **state)
+{
+    (void)state;
+    start();
+    leave_kept(&rig, id_on_worker(&rig, "off", 1), "t", 1);
+    connect_publisher();
+    struct journal *journal = &rig.broker->workers[1]->journal;
+    fake_store_block(store, FAKE_APPLY);
+    for (uint16_t i = 1; i <= 2; i++) {
+        client_publish(&pub, "t", 1, i, slice_text("x"));
+        rig_turn(&rig);
+    }
+    rig_turn_until_blocked(&rig, store);
+    assert_int_equal(journal->under_way, 2);
+    client_connect_kept(&other, &rig, id_on_worker(&rig, "new", 1));
+    client_subscribe(&other, "new", (struct subscription){.qos = 2});
+    rig_turn(&rig);
+    assert_int_equal(journal->under_way, 2);
+    assert_true(journal->filling->part.live > 0);
+    client_publish(&pub, "new", 2, 3, slice_text("x"));
+    client_publish(&pub, "new", 2, 4, slice_text("x"));
+    rig_turn(&rig);
+    assert_int_equal(journal->under_way, 3);
+    assert_int_equal(journal->filling->part.live, 0);
+    fake_store_unblock(store);
+    rig_settle(&rig);
+    (void)client_expect_publish(&other);
+    (void)client_expect_publish(&other);
+    stop();
+}
+
 static void a_placement_with_nothing_but_its_end_is_stored(void **state)
 {
     (void)state;
@@ -365,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_retained_publish_waits_for_storage_without_any_subscriber),
         cmocka_unit_test(a_qos_2_publish_is_one_batch),
         cmocka_unit_test(nothing_of_a_placement_is_sent_before_it_is_stored),
+        cmocka_unit_test(a_new_session_is_introduced_before_it_is_placed_into),
         cmocka_unit_test(a_placement_with_nothing_but_its_end_is_stored),
         cmocka_unit_test(a_placement_with_nothing_in_it_comes_to_its_end),
         cmocka_unit_test(an_entry_whose_session_ended_meanwhile_is_popped),

@@ -5,6 +5,8 @@
 
 #include "storage/mysql_owner.h"
 #include "storage/mysql_schema.h"
+#include "storage/storage.h"
+#include "storage/transfer.h"
 #include "tests/unit/storage/mysql_support.h"
 
 static struct mariadb *server;
@@ -237,6 +239,42 @@ static void each_owner_loads_what_is_its_own(void **state)
     mysql_node_close(&second);
 }
 
+/* A node whose name has changed would wonder where its sessions are. */
+static void sessions_of_other_owners_are_said_when_opening(void **state)
+{
+    (void)state;
+    struct mysql_node renamed;
+    mysql_node_init(&renamed, "node-2", url);
+    mysql_node_open(&node);
+    mysql_node_make_session(&node);
+    mysql_node_close(&node);
+    run("INSERT INTO sessions SELECT id+1,client_id_hash,client_id,1,1,1,'zoe',1 FROM sessions");
+    mysql_log_catch();
+    mysql_node_open(&renamed);
+    assert_non_null(strstr(mysql_log_caught(), "owners=\"node-1, zoe\" sessions=2"));
+    mysql_node_close(&renamed);
+    run("DELETE FROM sessions WHERE owner='zoe'");
+    mysql_log_catch();
+    mysql_node_open(&node);
+    assert_null(strstr(mysql_log_caught(), "other nodes"));
+    mysql_node_close(&node);
+}
+
+static void a_crowd_of_other_owners_is_cut(void **state)
+{
+    (void)state;
+    mysql_node_open(&node);
+    mysql_node_close(&node);
+    run("INSERT INTO sessions SELECT seq,'h','c',1,1,1,CONCAT('a-rather-long-name-',seq),1 "
+        "FROM seq_10_to_99");
+    mysql_log_catch();
+    mysql_node_open(&node);
+    const char *log = mysql_log_caught();
+    assert_non_null(strstr(log, "owners=\"a-rather-long-name-10, a-rather"));
+    assert_non_null(strstr(log, ", ...\" sessions=90"));
+    mysql_node_close(&node);
+}
+
 /* ---- ids ------------------------------------------------------------------------------------- */
 
 static void each_opening_takes_ids_of_its_own(void **state)
@@ -338,6 +376,50 @@ static void an_unknown_database_is_said(void **state)
     assert_non_null(strstr(log_of_a_failed_opening(bad, ERR_INVALID), "Unknown database"));
 }
 
+static enum err ignore(void *context, const struct operation *operation)
+{
+    (void)context;
+    (void)operation;
+    return ERR_OK;
+}
+
+/* Somebody dropped it by hand. */
+static void a_missing_table_is_said_in_the_words_of_the_server(void **state)
+{
+    (void)state;
+    struct storage *storage = NULL;
+    const struct operation_sink sink = {.context = NULL, .take = ignore};
+    mysql_node_open(&node);
+    mysql_node_close(&node);
+    run("DROP TABLE queue");
+    assert_int_equal(storage_open(&node.config, NULL, &storage), ERR_OK);
+    mysql_log_catch();
+    assert_int_equal(storage_load(storage, &sink), ERR_IO);
+    const char *log = mysql_log_caught();
+    storage_destroy(storage);
+    assert_non_null(strstr(log, "the store can't be read"));
+    assert_non_null(strstr(log, "1146 Table"));
+    assert_non_null(strstr(log, "pulse@127.0.0.1:"));
+}
+
+static void a_refused_export_names_the_server_without_the_password(void **state)
+{
+    (void)state;
+    struct transfer_counts counts;
+    struct text error = {0};
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    mysql_node_open(&node);
+    assert_int_equal(transfer_export(&node.config, out, &counts, &error), ERR_LOCKED);
+    assert_non_null(strstr(error.data, "can't open the mysql store pulse@127.0.0.1:"));
+    assert_non_null(strstr(error.data, mariadb_database(server)));
+    assert_null(strstr(error.data, MARIADB_PASSWORD_ENCODED));
+    assert_null(strstr(error.data, MARIADB_PASSWORD));
+    text_fini(&error);
+    (void)fclose(out);
+    mysql_node_close(&node);
+}
+
 static void a_url_that_is_none_is_said_without_it(void **state)
 {
     (void)state;
@@ -389,6 +471,10 @@ int main(void)
         test(the_unix_socket_of_the_url_is_used),
         test(a_second_process_with_the_same_owner_is_refused),
         test(each_owner_loads_what_is_its_own),
+        test(sessions_of_other_owners_are_said_when_opening),
+        test(a_crowd_of_other_owners_is_cut),
+        test(a_missing_table_is_said_in_the_words_of_the_server),
+        test(a_refused_export_names_the_server_without_the_password),
         test(each_opening_takes_ids_of_its_own),
         test(ids_that_an_import_brought_are_not_given_again),
         test(a_range_that_is_used_up_is_followed_by_the_next_if_that_is_free),

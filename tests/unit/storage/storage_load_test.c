@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "storage/storage_priv.h"
+#include "tests/unit/storage/mysql_support.h"
 #include "tests/unit/storage/operation_text_support.h"
 
 /* What a store held before: how it comes back, and the clock and the ids that go on from there. */
@@ -145,6 +146,23 @@ static void an_error_of_the_store_or_of_the_sink_ends_it(void **state)
     text_fini(&taken.lines);
 }
 
+/* An engine that has no words left has logged them itself. */
+static void the_words_of_a_failed_load_are_logged(void **state)
+{
+    (void)state;
+    struct taken taken = {.count = 0};
+    fill_and_restart();
+    fake_store_fail(stage.store, FAKE_LOAD, ERR_IO, 1, "no such table");
+    mysql_log_catch();
+    assert_int_equal(load(&taken), ERR_IO);
+    assert_non_null(strstr(mysql_log_caught(), "reason=\"no such table\""));
+    fake_store_fail(stage.store, FAKE_LOAD, ERR_IO, 1, "");
+    mysql_log_catch();
+    assert_int_equal(load(&taken), ERR_IO);
+    assert_null(strstr(mysql_log_caught(), "can't be read"));
+    text_fini(&taken.lines);
+}
+
 static void a_store_that_names_absurd_times_or_ids_is_damaged(void **state)
 {
     (void)state;
@@ -281,6 +299,7 @@ int main(void)
         TEST(it_is_counted),
         TEST(counting_references_goes_on_from_what_was_loaded),
         TEST(an_error_of_the_store_or_of_the_sink_ends_it),
+        TEST(the_words_of_a_failed_load_are_logged),
         TEST(a_store_that_names_absurd_times_or_ids_is_damaged),
         TEST(an_error_of_opening_is_told),
         TEST(without_an_engine_there_is_no_storage),

@@ -135,32 +135,66 @@ static void a_sound_frame_that_is_not_right_behind_the_last_one_does_not_count(v
     rig_fini(&longer);
 }
 
+/*
+ * Batches 1 to 3 were synced, 2 is damaged. The only frames that say that it was synced are those
+ * of 5 and 6, which are cut, for 4 is missing. All of it is on the disk.
+ */
+static void make_damage_before_a_cut(struct wal_rig *rig)
+{
+    rig_init(rig, SMALL_SEGMENT);
+    assert_int_equal(rig_open(rig), ERR_OK);
+    for (unsigned batch = 1; batch <= 6; batch++) {
+        assert_int_equal(rig_append(rig, batch, 2, 20), ERR_OK);
+        if (batch == 3) {
+            assert_int_equal(wal_log_sync(rig->log), ERR_OK);
+        }
+    }
+    rig_kill(rig, LOSS_NONE, 0);
+    faulty_files_spoil(&rig->faulty, rig_path(1), FRAMES_AT + 67 + 40);
+    faulty_files_spoil(&rig->faulty, rig_path(1), FRAMES_AT + 3 * 67 + 20);
+    size_t len;
+    (void)faulty_files_data(&rig->faulty, rig_path(1), &len);
+    faulty_files_truncate(&rig->faulty, rig_path(1), len); /* makes it safe */
+}
+
+static void assert_1_and_3_were_found(const struct wal_rig *rig)
+{
+    assert_int_equal(rig->found_count, 2);
+    assert_int_equal(rig->found[0], 1);
+    assert_int_equal(rig->found[1], 3);
+    assert_true(rig->damage_count >= 1);
+    assert_int_equal(rig->damages[0].offset, FRAMES_AT + 67);
+}
+
 /* What is written again after a start must not be given a new CRC over broken bytes. */
 static void damage_before_a_cut_is_not_made_sound(void **state)
 {
     (void)state;
     struct wal_rig rig;
-    rig_init(&rig, SMALL_SEGMENT);
-    assert_int_equal(rig_open(&rig), ERR_OK);
-    for (unsigned batch = 1; batch <= 6; batch++) {
-        assert_int_equal(rig_append(&rig, batch, 2, 20), ERR_OK);
-        if (batch == 3) {
-            assert_int_equal(wal_log_sync(rig.log), ERR_OK);
-        }
-    }
-    rig_kill(&rig, LOSS_NONE, 0);
-    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 67 + 40);
-    faulty_files_spoil(&rig.faulty, rig_path(1), FRAMES_AT + 3 * 67 + 20); /* says: 3 were synced */
-    for (unsigned start = 0; start < 2; start++) {
+    make_damage_before_a_cut(&rig);
+    for (unsigned start = 0; start < 3; start++) {
         assert_int_equal(rig_open(&rig), ERR_OK);
-        assert_int_equal(rig.found_count, 2);
-        assert_int_equal(rig.found[0], 1);
-        assert_int_equal(rig.found[1], 3);
-        assert_true(rig.damage_count >= 1);
-        assert_int_equal(rig.damages[0].offset, FRAMES_AT + 67);
+        assert_1_and_3_were_found(&rig);
         rig_kill(&rig, LOSS_ALL, 0);
     }
     rig_fini(&rig);
+}
+
+static void what_was_synced_behind_damage_survives_a_power_loss_while_it_is_cut(void **state)
+{
+    (void)state;
+    for (unsigned call = 1; call < 40; call++) {
+        for (uint64_t seed = 1; seed <= 10; seed++) {
+            struct wal_rig rig;
+            make_damage_before_a_cut(&rig);
+            faulty_files_freeze(&rig.faulty, call);
+            (void)rig_open(&rig);
+            rig_kill(&rig, LOSS_SOME, seed);
+            assert_int_equal(rig_open(&rig), ERR_OK);
+            assert_1_and_3_were_found(&rig);
+            rig_fini(&rig);
+        }
+    }
 }
 
 /* The frames that were cut had said that those before were synced. */
@@ -200,12 +234,16 @@ static void a_payload_that_holds_a_frame_is_a_payload(void **state)
     const uint8_t *frames = faulty_files_data(&rig.faulty, rig_path(1), &len) + FRAMES_AT;
     uint8_t payload[3 * 227];
     memcpy(payload, frames, sizeof(payload));
+    uint8_t salt[8];
+    memcpy(salt, frames - FRAMES_AT + 24, sizeof(salt));
     size_t end = sizeof(payload);
     assert_int_equal(wal_log_append(rig.log, slice_of(payload, end), &end, 1), ERR_OK);
     assert_int_equal(wal_log_sync(rig.log), ERR_OK);
     rig_fill(&rig, 5, 6, 100);
     rig_close(&rig);
-    faulty_files_data(&rig.faulty, rig_path(2), &len)[FRAMES_AT] ^= 1; /* its header is lost */
+    uint8_t *second = faulty_files_data(&rig.faulty, rig_path(2), &len);
+    assert_memory_not_equal(second + 24, salt, sizeof(salt)); /* nobody can guess it */
+    second[FRAMES_AT] ^= 1;                                   /* its frame's header is lost */
     assert_int_equal(rig_open(&rig), ERR_OK);
     assert_int_equal(rig.found_count, 5);
     assert_int_equal(rig.found[2], 3);
@@ -224,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_frame_that_stands_twice_is_given_once),
         cmocka_unit_test(a_sound_frame_that_is_not_right_behind_the_last_one_does_not_count),
         cmocka_unit_test(damage_before_a_cut_is_not_made_sound),
+        cmocka_unit_test(what_was_synced_behind_damage_survives_a_power_loss_while_it_is_cut),
         cmocka_unit_test(after_a_cut_it_is_still_known_what_was_synced),
         cmocka_unit_test(a_payload_that_holds_a_frame_is_a_payload),
     };

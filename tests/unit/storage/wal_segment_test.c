@@ -191,6 +191,25 @@ static void a_frame_with_a_changed_byte_or_cut_short_is_none(void **state)
     free(bytes);
 }
 
+static void a_torn_frame_shows_how_far_it_went(void **state)
+{
+    (void)state;
+    struct slice segment = make_segment(30);
+    const uint32_t end = (uint32_t)segment.len;
+    assert_int_equal(wal_frame_claimed_end(segment, WAL_FRAMES_AT, 105), end);
+    assert_int_equal(wal_frame_claimed_end(segment, WAL_FRAMES_AT, 100), end);
+    struct slice part = slice_of(segment.data, segment.len - 10);
+    assert_int_equal(wal_frame_claimed_end(part, WAL_FRAMES_AT, 100), end - 10);
+    part.len = WAL_FRAMES_AT + 5;
+    assert_int_equal(wal_frame_claimed_end(part, WAL_FRAMES_AT, 100), WAL_FRAMES_AT + 5);
+    /* by its number it is none of this log */
+    assert_int_equal(wal_frame_claimed_end(segment, WAL_FRAMES_AT, 106), WAL_FRAMES_AT);
+    uint8_t *number = (uint8_t *)(uintptr_t)segment.data + WAL_FRAMES_AT + 16;
+    number[7] = 1;
+    assert_int_equal(wal_frame_claimed_end(segment, WAL_FRAMES_AT, 100), WAL_FRAMES_AT);
+    free((void *)(uintptr_t)segment.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_frame_says_what_was_put_into_it),
         cmocka_unit_test(a_frame_is_bound_to_its_segment_and_its_life),
         cmocka_unit_test(a_frame_with_a_changed_byte_or_cut_short_is_none),
+        cmocka_unit_test(a_torn_frame_shows_how_far_it_went),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
