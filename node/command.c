@@ -47,15 +47,6 @@ static const char import_help[] =
     "\n"
     "  pulse import -c /etc/pulse/pulse.yaml state.jsonl\n"
     "  pulse export --wal-dir old | pulse import --sqlite new.db\n";
-
-static const char wal_help[] =
-    "usage: pulse wal inspect DIR [--records]\n"
-    "       pulse wal verify DIR\n"
-    "       pulse wal repair DIR\n"
-    "\n"
-    "Looks into DIR, the folder of a write-ahead log (storage.wal_dir). inspect says what is in it,\n"
-    "verify checks all of it, repair sets what is damaged aside. Only repair changes anything, and\n"
-    "needs the broker stopped. Exit codes: 0 all is well, 1 damage was found, 2 wrong usage.\n";
 /* clang-format on */
 
 static void add_counts(const struct transfer_counts *counts, struct text *text)
@@ -188,7 +179,7 @@ static int run_wal(int argc, char **argv, char **environment)
     static char name[] = "pulse wal";
     (void)environment;
     if (asks_for_help(argc, argv)) {
-        return print_help(wal_help);
+        return print_help(wal_tool_help);
     }
     hash_seed_init();
     argv[1] = name;

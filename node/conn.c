@@ -283,7 +283,8 @@ static void leave_session(struct conn *conn)
     say_goodbye(conn);
     metric_add(&conn->worker->metrics, METRIC_CONNECTIONS, -1);
     conn->session = NULL;
-    session_detach(session, conn->keep_will);
+    enum will_fate fate = conn->keep_will ? WILL_DUE : WILL_WITHDRAWN;
+    session_detach(session, conn->close_metric == METRIC_CLOSED_SHUTDOWN ? WILL_DEFERRED : fate);
 }
 
 /* Closing with unread input would reset the connection, and our last word with it: wait for the

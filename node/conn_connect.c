@@ -198,7 +198,9 @@ static struct session *take_session(struct conn *conn, struct admission *admissi
         conn_finish(old); /* now: the session must be free, and it may end with its connection */
         session = session_table_find(&worker->sessions, id);
     }
-    if (session != NULL && admission->connect.clean_start) {
+    bool expired = session != NULL && session_has_expired(session); /* its timer may be late */
+    if (session != NULL && (admission->connect.clean_start || expired)) {
+        metric_add(&worker->metrics, METRIC_SESSIONS_EXPIRED, expired);
         session_end(session);
         session = NULL;
     }

@@ -237,7 +237,7 @@ void session_restored(struct session *session, uint64_t offline_ms)
     wait_offline(session);
 }
 
-void session_detach(struct session *session, bool keep_will)
+void session_detach(struct session *session, enum will_fate fate)
 {
     struct worker *worker = session->worker;
     session->conn = NULL;
@@ -249,9 +249,10 @@ void session_detach(struct session *session, bool keep_will)
         inbound_mark_stale(session->inbound);
     }
     struct receipt *placement = NULL;
-    if (!keep_will) {
+    bool deferred = fate == WILL_DEFERRED && session->stored_id != 0;
+    if (fate != WILL_DUE && !deferred) {
         session_set_will(session, NULL);
-    } else if (session->will != NULL && session->will->delay_s == 0) {
+    } else if (!deferred && session->will != NULL && session->will->delay_s == 0) {
         publish_will(session, &placement);
     }
     if (session->expiry_s == 0) {
@@ -264,6 +265,7 @@ void session_detach(struct session *session, bool keep_will)
     }
     receipt_done(worker, placement);
     set_deadlines(session, 0);
+    session->will_due_ms = deferred ? CLOCK_NEVER : session->will_due_ms;
     wait_offline(session);
 }
 
@@ -280,6 +282,11 @@ static void retransmit(struct session *session)
     start_retransmission(session);
 }
 
+bool session_has_expired(const struct session *session)
+{
+    return session->conn == NULL && session->expires_at_ms <= worker_now(session->worker);
+}
+
 static void on_timer(struct timer *timer)
 {
     struct session *session = container_of(timer, struct session, timer);
@@ -287,7 +294,7 @@ static void on_timer(struct timer *timer)
     reclaim_enter();
     if (session->conn != NULL) {
         retransmit(session);
-    } else if (session->expires_at_ms <= now) {
+    } else if (session_has_expired(session)) {
         metric_add(&session->worker->metrics, METRIC_SESSIONS_EXPIRED, 1);
         session_end(session);
     } else {

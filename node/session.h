@@ -95,9 +95,18 @@ void session_free(struct session *session);
 
 /* The session goes on over `conn`. */
 void session_attach(struct session *session, struct conn *conn);
-/* Its connection is gone; without `keep_will` the will is dropped. Ends a session that does not
- * outlive its connection. */
-void session_detach(struct session *session, bool keep_will);
+/* What becomes of the will when the connection is gone. */
+enum will_fate {
+    WILL_DUE,       /* published after its delay */
+    WILL_WITHDRAWN, /* the client took leave */
+    WILL_DEFERRED,  /* the node stops: after its next start, if the session is kept in storage */
+};
+
+/* Its connection is gone. Ends a session that does not outlive its connection. */
+void session_detach(struct session *session, enum will_fate fate);
+
+/* Offline for longer than it was to be kept. */
+bool session_has_expired(const struct session *session);
 
 /* Inbound state, made at first use. */
 struct inbound *session_inbound(struct session *session);

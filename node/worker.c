@@ -218,7 +218,6 @@ static void open_stop(struct worker *worker, struct mail *mail)
     list_foreach(item, &worker->conns)
     {
         struct conn *conn = list_entry(item, struct conn, of_worker);
-        conn->keep_will = false;
         conn_close(conn, METRIC_CLOSED_SHUTDOWN, MQTT_REASON_SERVER_SHUTTING_DOWN, true);
     }
 }

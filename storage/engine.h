@@ -69,6 +69,10 @@ struct engine_type {
      * then, also after errors. `now_ms` as in batches. True: there is more to do at once. */
     bool (*tend)(struct engine *engine, uint64_t now_ms);
 
+    /* From `mono_ms` on no call, `close` included, waits for anybody else: it fails instead. Called
+     * once, from any thread, also while another call runs. NULL: the engine waits for nobody. */
+    void (*hurry)(struct engine *engine, uint64_t mono_ms);
+
     /* Ends it: what is applied and not synced is synced. */
     void (*close)(struct engine *engine);
 };

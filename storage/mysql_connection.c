@@ -1,12 +1,18 @@
 #include "storage/mysql_connection.h"
 
 #include <errmsg.h>
+#include <errno.h>
+#include <limits.h>
 #include <mysql.h>
 #include <mysqld_error.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* Methods of logging in: none that sends the password in clear text because a server asks for it.
@@ -144,6 +150,58 @@ static enum err not_connected(struct mysql_connection *connection)
     return ERR_UNAVAILABLE;
 }
 
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Of the connection whose call runs on this thread: the library tells its callback only a socket.
+ */
+static _Thread_local const struct mysql_deadline *deadline_here;
+
+void mysql_deadline_init(struct mysql_deadline *deadline)
+{
+    atomic_init(&deadline->mono_ms, 0);
+    deadline->set = eventfd(0, EFD_CLOEXEC); /* without it, who waits already waits on */
+}
+
+void mysql_deadline_fini(struct mysql_deadline *deadline)
+{
+    if (deadline->set != -1) {
+        (void)close(deadline->set); /* nothing is written to it any more */
+    }
+}
+
+void mysql_deadline_set(struct mysql_deadline *deadline, uint64_t mono_ms)
+{
+    atomic_store_explicit(&deadline->mono_ms, mono_ms, memory_order_release);
+    if (deadline->set != -1) {
+        (void)eventfd_write(deadline->set, 1); /* can't fail: it is written once */
+    }
+}
+
+/* As the library waits, but not beyond the deadline. 1: ready; 0: too late; -1: errno. */
+static int wait_for_socket(my_socket socket, my_bool to_read, int timeout_ms)
+{
+    const struct mysql_deadline *deadline = deadline_here;
+    uint64_t timeout_at_ms = timeout_ms < 0 ? CLOCK_NEVER : clock_mono_ms() + (uint64_t)timeout_ms;
+    for (;;) {
+        uint64_t until_ms = atomic_load_explicit(&deadline->mono_ms, memory_order_acquire);
+        struct pollfd fds[] = {{.fd = socket, .events = to_read ? POLLIN : POLLOUT},
+                               {.fd = until_ms == 0 ? deadline->set : -1, .events = POLLIN}};
+        until_ms = until_ms == 0 || until_ms > timeout_at_ms ? timeout_at_ms : until_ms;
+        uint64_t now_ms = clock_mono_ms();
+        uint64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+        int ready = poll(fds, ARRAY_COUNT(fds), left_ms > INT_MAX ? INT_MAX : (int)left_ms);
+        if (ready < 0 && errno != EINTR) {
+            return -1;
+        }
+        if (ready > 0 && fds[0].revents != 0) {
+            return 1;
+        }
+        if (clock_mono_ms() >= until_ms) {
+            return 0;
+        }
+    }
+}
+
 /* ---- connecting ------------------------------------------------------------------------------ */
 
 static void library_init(void)
@@ -199,6 +257,7 @@ static bool set_options(MYSQL *client, const struct mysql_settings *settings)
     return mysql_optionsv(client, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_READ_TIMEOUT, &timeout_s) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s) == 0 &&
+           mysql_optionsv(client, MARIADB_OPT_IO_WAIT, wait_for_socket) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_LOCAL_INFILE, &no) == 0 &&
            mysql_optionsv(client, MYSQL_SET_CHARSET_NAME, "utf8mb4") == 0 &&
            mysql_optionsv(client, MARIADB_OPT_RESTRICTED_AUTH, LOGIN_METHODS) == 0 &&
@@ -278,6 +337,7 @@ enum err mysql_connection_open(struct mysql_connection *connection)
         return ERR_OK;
     }
     library_init_once();
+    deadline_here = connection->settings->deadline;
     connection->conflict = false;
     connection->client = mysql_init(NULL);
     if (connection->client == NULL) {
@@ -297,6 +357,7 @@ enum err mysql_connection_open(struct mysql_connection *connection)
 void mysql_connection_close(struct mysql_connection *connection)
 {
     if (connection->client != NULL) {
+        deadline_here = connection->settings->deadline;
         mysql_close(connection->client);
         connection->client = NULL;
     }
@@ -314,6 +375,7 @@ static enum err send_text(struct mysql_connection *connection, const char *sql, 
     if (connection->client == NULL) {
         return not_connected(connection);
     }
+    deadline_here = connection->settings->deadline;
     stat_add(connection->settings->stats, STAT_BYTES_WRITTEN, (int64_t)len);
     return mysql_real_query(connection->client, sql, len) == 0 ? ERR_OK : failed(connection);
 }

@@ -6,6 +6,8 @@
  * primary after a failover), closes itself; mysql_connection_open makes it anew, with the host's
  * name looked up again.
  *
+ * After the deadline of the settings a server that doesn't answer at once counts as lost.
+ *
  * Owns      the library's handle. The settings are borrowed.
  * Thread    one at a time; Connector/C keeps nothing per thread.
  * Errors    ERR_UNAVAILABLE: not reachable, lost, too slow, read-only, or a conflict that may be
@@ -15,6 +17,7 @@
 #ifndef PULSE_STORAGE_MYSQL_CONNECTION_H
 #define PULSE_STORAGE_MYSQL_CONNECTION_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +35,18 @@
 
 struct st_mysql;
 
+/* When all waiting for the server ends. Set by any thread, once, also while another one waits. */
+struct mysql_deadline {
+    _Atomic uint64_t mono_ms; /* 0: not set */
+    int set;                  /* an eventfd, readable from then on; -1: there is none */
+};
+
+void mysql_deadline_init(struct mysql_deadline *deadline);
+void mysql_deadline_fini(struct mysql_deadline *deadline);
+void mysql_deadline_set(struct mysql_deadline *deadline, uint64_t mono_ms);
+
 struct mysql_settings {
+    const struct mysql_deadline *deadline;
     const struct storage_config *config;
     struct mysql_url url;
     struct storage_stats *stats;

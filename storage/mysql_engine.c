@@ -33,6 +33,7 @@
 struct mysql_engine {
     struct engine engine;
     struct mysql_settings settings;
+    struct mysql_deadline deadline;
     struct mysql_connection commit;
     struct mysql_connection other; /* loads and cleans up */
     struct mysql_owner owner;
@@ -142,6 +143,7 @@ static void close_store(struct mysql_engine *mysql)
     mysql_batch_fini(&mysql->batch);
     mysql_tend_fini(&mysql->tend);
     mysql_url_fini(&mysql->settings.url);
+    mysql_deadline_fini(&mysql->deadline);
     mem_free(mysql);
 }
 
@@ -152,7 +154,9 @@ static enum err open_engine(const struct storage_config *config, struct storage_
     char server[300] = "";
     struct mysql_strangers strangers = {.sessions = 0};
     mysql->engine.type = &engine_mysql;
-    mysql->settings = (struct mysql_settings){.config = config, .stats = stats};
+    mysql_deadline_init(&mysql->deadline);
+    mysql->settings =
+        (struct mysql_settings){.deadline = &mysql->deadline, .config = config, .stats = stats};
     mysql_connection_init(&mysql->commit, &mysql->settings);
     mysql_connection_init(&mysql->other, &mysql->settings);
     enum err err = read_url(mysql, config);
@@ -309,6 +313,11 @@ static bool tend(struct engine *engine, uint64_t now_ms)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+static void hurry(struct engine *engine, uint64_t mono_ms)
+{
+    mysql_deadline_set(&mysql_of(engine)->deadline, mono_ms);
+}
+
 static void close_engine(struct engine *engine)
 {
     struct mysql_engine *mysql = mysql_of(engine);
@@ -332,5 +341,6 @@ const struct engine_type engine_mysql = {
     .apply = apply,
     .sync = sync_engine,
     .tend = tend,
+    .hurry = hurry,
     .close = close_engine,
 };

@@ -125,19 +125,22 @@ static bool log_status(const struct sqlite_db *db, struct stat *info)
     return len > 0 && (size_t)len < sizeof(name) && stat(name, info) == 0;
 }
 
-/* The names still lead to the files that SQLite has open. */
-static bool files_are_there(struct sqlite_db *db)
+/* The name still leads to the file that SQLite has open. */
+static bool database_is_there(const struct sqlite_db *db)
 {
     struct stat named, open_one;
-    if (stat(db->path, &named) != 0 || fstat(db->file, &open_one) != 0 ||
-        named.st_dev != open_one.st_dev || named.st_ino != open_one.st_ino) {
-        return false;
-    }
-    bool log_found = log_status(db, &named);
-    if (db->log_inode == 0 && log_found && db->log_known) {
+    return stat(db->path, &named) == 0 && fstat(db->file, &open_one) == 0 &&
+           named.st_dev == open_one.st_dev && named.st_ino == open_one.st_ino;
+}
+
+static bool log_is_there(struct sqlite_db *db)
+{
+    struct stat named;
+    bool found = log_status(db, &named);
+    if (db->log_inode == 0 && found && db->log_known) {
         db->log_inode = named.st_ino;
     }
-    return db->log_inode == 0 || (log_found && named.st_ino == db->log_inode);
+    return db->log_inode == 0 || (found && named.st_ino == db->log_inode);
 }
 
 enum err sqlite_db_look(struct sqlite_db *db, uint64_t age_ms)
@@ -147,7 +150,7 @@ enum err sqlite_db_look(struct sqlite_db *db, uint64_t age_ms)
         return ERR_OK;
     }
     db->looked_ms = now_ms;
-    db->gone = !files_are_there(db);
+    db->gone = !database_is_there(db) || !log_is_there(db);
     if (!db->gone) {
         return ERR_OK;
     }
@@ -356,25 +359,25 @@ enum err sqlite_db_reopen(struct sqlite_db *db)
     return err;
 }
 
-static bool sync_at_end(struct sqlite_db *db, bool ours)
+/* A broken one is opened again for that, if it is still the one that has the name. */
+static bool sync_at_end(struct sqlite_db *db)
 {
     return !db->unsynced || (!db->broken && sqlite_db_sync(db) == ERR_OK) ||
-           (ours && sqlite_db_reopen(db) == ERR_OK && sqlite_db_sync(db) == ERR_OK);
+           (database_is_there(db) && log_is_there(db) && sqlite_db_reopen(db) == ERR_OK &&
+            sqlite_db_sync(db) == ERR_OK);
 }
 
 void sqlite_db_close(struct sqlite_db *db)
 {
-    bool ours = files_are_there(db);
-    if (!ours) {
+    if (!database_is_there(db)) {
         log_error(LOG_STORAGE, "the database was removed or replaced: what it held goes with it",
                   log_text("file", db->path));
     }
-    if (!sync_at_end(db, ours)) {
+    if (!sync_at_end(db)) {
         log_error(LOG_STORAGE, "the database was closed without a sync",
                   log_text("file", db->path));
     }
-    /* In order, SQLite removes what has the name of its log: that may be another's by now. */
-    if (db->handle != NULL && (db->broken || db->log_suspect || !ours)) {
+    if (db->handle != NULL && (db->broken || db->log_suspect)) {
         close_as_it_is(db);
     } else if (db->handle != NULL) {
         /* Copies the log into the database and removes it, unless a shell has it open, too. */

@@ -226,6 +226,11 @@ static void close_engine(struct storage *storage)
 
 enum err storage_stop(struct storage *storage, uint64_t timeout_ms)
 {
+    uint64_t now_ms = clock_mono_ms();
+    if (storage->engine != NULL && storage->engine->type->hurry != NULL &&
+        timeout_ms < CLOCK_NEVER - now_ms) {
+        storage->engine->type->hurry(storage->engine, now_ms + timeout_ms);
+    }
     enum err err = writer__stop(&storage->writer, timeout_ms);
     close_engine(storage);
     return err;

@@ -48,18 +48,24 @@ static uint64_t number_of(const struct wal_damage *damage)
 /* There are no bytes: a file is missing, or a snapshot has no end. */
 static void log_missing(struct wal_engine *wal, const struct wal_damage *damage)
 {
-    bool in_snapshot = wal_place_in_snapshot(damage->segment);
-    log_error(LOG_STORAGE,
-              in_snapshot ? "a snapshot of the wal is missing, or a part of it"
-                          : "a segment of the wal is missing",
-              wal_engine__dir(wal), log_uint("number", number_of(damage)));
+    if (wal_place_in_snapshot(damage->segment)) {
+        log_error(LOG_STORAGE, "a snapshot of the wal is missing, or a part of it",
+                  wal_engine__dir(wal), log_uint("number", number_of(damage)));
+    } else if (damage->batches > 0) {
+        log_error(LOG_STORAGE, "a segment of the wal is missing", wal_engine__dir(wal),
+                  log_uint("number", damage->segment),
+                  log_uint("batches_missing", damage->batches));
+    } else {
+        log_error(LOG_STORAGE, "a segment of the wal is missing", wal_engine__dir(wal),
+                  log_uint("number", damage->segment));
+    }
 }
 
 static void log_bytes(struct wal_engine *wal, const struct wal_damage *damage)
 {
     struct wal_held held = {0};
     struct text counts = {0}, clients = {0};
-    if (damage->record.len == 0 && damage->offset > 0) { /* else a record, or a whole file */
+    if (damage->record.len == 0 && damage->segment >= wal->manifest.first) { /* not a whole file */
         wal_held_read(&held, wal->files, wal->dir, damage->segment, damage->offset, damage->len);
     }
     wal_held_add_counts(&counts, held.by_type);

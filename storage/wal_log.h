@@ -64,12 +64,16 @@ struct wal_log_config {
  * `damage`: bytes that are no frame and are passed over. `quarantine_path`: where they were copied
  * to; NULL: nowhere (a segment that is missing: `offset` and `len` are 0; a mere look); an empty
  * string: they are an end that a crash left unfinished, and were cut.
+ *
+ * `missing`, which may be NULL, comes before the `damage` of a segment that is missing: how many
+ * batches are, those of its neighbours that are missing too included; 0: it isn't known.
  */
 struct wal_log_reader {
     void *context;
     enum err (*record)(void *context, struct wal_place place, struct slice record);
     void (*damage)(void *context, uint64_t segment, uint64_t offset, uint64_t len,
                    const char *quarantine_path);
+    void (*missing)(void *context, uint64_t segment, uint64_t batches);
 };
 
 /* Opens the segments in `config->dir` from `first` on; there may be none. ERR_VERSION: a newer

@@ -106,15 +106,26 @@ static void segment_damage(void *context, uint64_t segment, uint64_t offset, uin
         return; /* an end that a crash left unfinished is none */
     }
     replay->log_damaged = true;
-    tell(replay,
-         &(struct wal_damage){
-             .segment = segment, .offset = offset, .len = len, .set_aside = quarantine_path});
+    tell(replay, &(struct wal_damage){.segment = segment,
+                                      .offset = offset,
+                                      .len = len,
+                                      .set_aside = quarantine_path,
+                                      .batches = len == 0 ? replay->batches_missing : 0});
+}
+
+static void segment_missing(void *context, uint64_t segment, uint64_t batches)
+{
+    struct wal_replay *replay = context;
+    (void)segment; /* segment_damage follows, with the same */
+    replay->batches_missing = batches;
 }
 
 struct wal_log_reader wal_replay_log_reader(struct wal_replay *replay)
 {
-    return (struct wal_log_reader){
-        .context = replay, .record = apply_record, .damage = segment_damage};
+    return (struct wal_log_reader){.context = replay,
+                                   .record = apply_record,
+                                   .damage = segment_damage,
+                                   .missing = segment_missing};
 }
 
 enum err wal_replay_segments(struct wal_replay *replay, uint64_t last)

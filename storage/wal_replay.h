@@ -27,6 +27,7 @@ struct wal_damage {
     uint64_t offset;
     uint64_t len;          /* 0: a whole file, or its end, is missing */
     const char *set_aside; /* where they were copied to; NULL: nowhere */
+    uint64_t batches;      /* that are missing with a missing segment; 0: it isn't known */
     struct slice record;   /* of a segment: a sound record that means nothing; else empty */
 };
 
@@ -46,6 +47,7 @@ struct wal_replay {
     uint64_t records; /* so far */
     bool snapshot_damaged;
     bool log_damaged;
+    uint64_t batches_missing; /* with the segment that is told next */
 };
 
 /* Applies the snapshot of the manifest; none is fine. */

@@ -315,6 +315,7 @@ static enum err read_sealed(struct loaded *loaded, bool neighbour_follows)
     uint32_t offset = WAL_FRAMES_AT;
     enum err err = give_runs(loaded, &expected, &offset);
     loaded->file->frame_bytes = offset;
+    loaded->file->next_batch = expected;
     if (err == ERR_OK && neighbour_follows && expected < loaded->limit) {
         err = damage(loaded, offset, end_of_bytes(loaded->bytes, offset));
     }
@@ -384,6 +385,15 @@ static enum err report_headless(struct wal_survey *survey, const struct wal_walk
     return err;
 }
 
+/* How many batches are missing before `file`; 0: it isn't known. */
+static uint64_t batches_missing(const struct wal_survey *survey, const struct wal_walk *walk,
+                                uint64_t before, const struct wal_file *file)
+{
+    const struct wal_file *known = before > 0 ? wal_survey_find(survey, before) : NULL;
+    uint64_t next = known != NULL ? known->next_batch : walk->first == 1 ? 1 : 0;
+    return next > 0 && file->header.first_batch > next ? file->header.first_batch - next : 0;
+}
+
 /* What should stand between the chained segment `before` (0: none) and `file`, and doesn't. */
 static enum err report_missing(struct wal_survey *survey, const struct wal_walk *walk,
                                uint64_t before, const struct wal_file *file)
@@ -403,6 +413,10 @@ static enum err report_missing(struct wal_survey *survey, const struct wal_walk 
         }
     }
     if (wal_survey_find(survey, previous) == NULL) {
+        if (walk->reader->missing != NULL) {
+            walk->reader->missing(walk->reader->context, previous,
+                                  batches_missing(survey, walk, before, file));
+        }
         report(walk, previous, 0, 0, NULL);
         return walk->look_only || walk->damage == DAMAGE_QUARANTINE ? ERR_OK : ERR_DAMAGED;
     }

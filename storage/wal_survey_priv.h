@@ -27,6 +27,7 @@ struct wal_file {
     bool alive;           /* has a header */
     bool chained;         /* counts */
     struct wal_segment_header header;
+    uint64_t next_batch; /* behind the last one that it holds; 0: it wasn't read yet */
 };
 
 struct wal_survey {

@@ -21,13 +21,11 @@ const char wal_tool_help[] =
     "       pulse wal verify DIR\n"
     "       pulse wal repair DIR\n"
     "\n"
-    "Looks into DIR, the folder of a write-ahead log (storage.wal_dir). inspect says what is in "
-    "it,\n"
-    "with --records also every record; verify checks all of it; repair sets what is damaged "
-    "aside,\n"
-    "so that the broker starts. Only repair changes anything, and needs the broker stopped.\n"
-    "Exit codes: 0 all is well, 1 damage was found (and by repair set aside) or it can't be read,\n"
-    "2 wrong usage.\n";
+    "Looks into DIR, the folder of a write-ahead log (storage.wal_dir). inspect says what is in\n"
+    "it, with --records also every record; verify checks all of it; repair sets what is damaged\n"
+    "aside, so that the broker starts. Only repair changes anything, and needs the broker\n"
+    "stopped. Exit codes: 0 all is well, 1 damage was found (and by repair set aside) or it can't\n"
+    "be read, 2 wrong usage.\n";
 
 /* ---- pieces of output ------------------------------------------------------------------------ */
 
@@ -307,9 +305,34 @@ static enum err repair_store(const char *dir)
     return err;
 }
 
+static void count_quarantine(void *argument, const char *name)
+{
+    *(uint64_t *)argument += strncmp(name, "quarantine.", strlen("quarantine.")) == 0 ? 1 : 0;
+}
+
+static uint64_t quarantine_files(const char *dir)
+{
+    uint64_t count = 0;
+    (void)files_system.list(files_system.context, dir, count_quarantine, &count); /* or none */
+    return count;
+}
+
+/* A file that is lost altogether leaves nothing to set aside. */
+static void print_repaired(uint64_t set_aside)
+{
+    if (set_aside > 0) {
+        (void)printf("repaired: what was damaged, and what can't be used without it, is in "
+                     "%" PRIu64 " new quarantine.* files\n",
+                     set_aside);
+    } else {
+        (void)printf("repaired: there was nothing to set aside\n");
+    }
+}
+
 static int repair(const char *dir)
 {
     struct wal_check before;
+    uint64_t quarantined = quarantine_files(dir);
     if (wal_dir_in_use(&files_system, dir)) {
         (void)printf("not repaired: %s\n", err_text(ERR_LOCKED));
         return WAL_TOOL_DAMAGE;
@@ -324,7 +347,7 @@ static int repair(const char *dir)
     wal_check_fini(&before);
     enum err err = repair_store(dir);
     if (err == ERR_OK) {
-        (void)printf("repaired: what was damaged is in quarantine.* files\n");
+        print_repaired(quarantine_files(dir) - quarantined);
     } else {
         (void)printf("not repaired: %s\n", err_text(err));
     }

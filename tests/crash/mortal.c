@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include "tests/crash/content.h"
-
 enum {
     LIFE_MIN_MS = 50,
     LIFE_MAX_MS = 4000,
@@ -17,9 +15,10 @@ enum {
 };
 
 /*
- * NEW -> ALIVE (SUBACK) -> DEAD -> NEW, or ALIVE -> RETURNS -> BACK -> ALIVE, or ALIVE -> PARTED ->
- * AWAY
- * -> NEW; and from NEW, BACK or PARTED to AWAY when a kill comes too early to tell.
+ * NEW -> ALIVE (SUBACK) -> DEAD -> NEW
+ *        ALIVE -> RETURNS -> BACK -> ALIVE
+ *        ALIVE -> PARTED -> AWAY -> NEW
+ * NEW, BACK, PARTED -> AWAY, when a kill comes too early to tell.
  */
 
 static struct mortal *mortal_of(struct client *client)
@@ -84,15 +83,13 @@ static void mortal_prepare(struct client *client, struct wire_connect *connect)
     struct mortal *mortal = mortal_of(client);
     leave_to_chance(mortal, &mortal->will); /* of a CONNECT that was not answered, but maybe read */
     make_will(mortal);
-    static struct content content; /* both are read before the next call */
-    static struct wire_publish will;
     const struct message *message = record_message(record_of(mortal), mortal->will);
-    will = (struct wire_publish){.topic = record_of(mortal)->topics[mortal->topic].name,
-                                 .qos = message->qos};
-    content_fill(&content, &will, mortal->will, message->payload_len);
+    mortal->publish = (struct wire_publish){.topic = record_of(mortal)->topics[mortal->topic].name,
+                                            .qos = message->qos};
+    content_fill(&mortal->content, &mortal->publish, mortal->will, message->payload_len);
     connect->clean_start = client->connection == 0;
     connect->session_expiry_s = mortal->expiry_s;
-    connect->will = &will;
+    connect->will = &mortal->publish;
     connect->will_delay_s = mortal->delay_s;
 }
 
@@ -170,8 +167,7 @@ static void mortal_lost(struct client *client, enum loss loss)
         mortal->kills = record_of(mortal)->kill_count;
         record_message(record_of(mortal), mortal->will)->earliest_ms = 0; /* after a kill */
         enter(mortal, MORTAL_PARTED, GOODBYE_MS);
-    } else if (mortal->state != MORTAL_ALIVE || client->world->stopping) {
-        /* What a broker does with wills when it is told to end is its choice. */
+    } else if (mortal->state != MORTAL_ALIVE) {
         become_uncertain(mortal);
     } else if (may_return && random_chance(dice_of(mortal), 35)) {
         plan_return(mortal);

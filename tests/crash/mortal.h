@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "tests/crash/client.h"
+#include "tests/crash/content.h"
 
 enum mortal_state {
     MORTAL_NEW,     /* connecting with a new will */
@@ -30,6 +31,8 @@ struct mortal {
     struct client client;
     enum mortal_state state;
     uint16_t topic;
+    struct content content; /* of the will: borrowed by CONNECT, with `publish` */
+    struct wire_publish publish;
     uint64_t will;     /* the message of this connection */
     uint64_t old_will; /* the one before, in MORTAL_BACK; 0: none */
     uint32_t delay_s;

@@ -390,6 +390,7 @@ static void a_missing_table_is_said_in_the_words_of_the_server(void **state)
     struct storage *storage = NULL;
     const struct operation_sink sink = {.context = NULL, .take = ignore};
     mysql_node_open(&node);
+    mysql_node_make_session(&node);
     mysql_node_close(&node);
     run("DROP TABLE queue");
     assert_int_equal(storage_open(&node.config, NULL, &storage), ERR_OK);

@@ -170,6 +170,56 @@ static void a_server_that_hangs_is_given_up_after_the_timeout(void **state)
     assert_committed(2);
 }
 
+static void *apply_next(void *context)
+{
+    struct operation operations[2];
+    mysql_publish(operations, 2);
+    *(enum err *)context = mysql_node_try(&node, operations, 2);
+    return NULL;
+}
+
+/* The server hangs for longer than anybody who stops wants to wait. */
+static void open_patiently_and_pause(void)
+{
+    mysql_node_close(&node);
+    node.config.mysql_timeout_ms = 20000;
+    mysql_node_open(&node);
+    node.now_ms += 500; /* which only the closing would note */
+    publish(1);
+    mariadb_pause(server);
+}
+
+static void a_deadline_ends_the_waiting_for_a_server_that_hangs(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    enum err err = ERR_OK;
+    open_patiently_and_pause();
+    uint64_t since_ms = clock_mono_ms();
+    assert_int_equal(pthread_create(&thread, NULL, apply_next, &err), 0);
+    (void)poll(NULL, 0, 200); /* it waits by then, or sees the deadline at once */
+    node.engine->type->hurry(node.engine, since_ms + 1000);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_in_range(clock_mono_ms() - since_ms, 990, 5000);
+    assert_int_equal(err, ERR_UNAVAILABLE);
+    (void)apply_next(&err); /* would connect */
+    assert_int_equal(err, ERR_UNAVAILABLE);
+    mysql_node_close(&node);
+    assert_true(clock_mono_ms() - since_ms < 5000);
+    mariadb_resume(server);
+}
+
+static void a_deadline_ends_the_closing_on_a_server_that_hangs(void **state)
+{
+    (void)state;
+    open_patiently_and_pause();
+    uint64_t since_ms = clock_mono_ms();
+    node.engine->type->hurry(node.engine, since_ms + 300);
+    mysql_node_close(&node);
+    assert_true(clock_mono_ms() - since_ms < 5000);
+    mariadb_resume(server);
+}
+
 static void hangs_in_the_middle_of_batches_lose_and_double_nothing(void **state)
 {
     (void)state;
@@ -494,6 +544,8 @@ int main(void)
         test(restarts_in_the_middle_of_batches_lose_and_double_nothing),
         test(kills_in_the_middle_of_batches_lose_and_double_nothing),
         test(a_server_that_hangs_is_given_up_after_the_timeout),
+        test(a_deadline_ends_the_waiting_for_a_server_that_hangs),
+        test(a_deadline_ends_the_closing_on_a_server_that_hangs),
         test(hangs_in_the_middle_of_batches_lose_and_double_nothing),
         test(a_connection_that_is_given_up_during_a_long_load_is_made_anew),
         test(a_server_that_only_reads_is_left_and_looked_up_again),

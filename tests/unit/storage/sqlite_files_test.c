@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/macros.h"
 #include "tests/unit/storage/contract_support.h"
 
 #define PATH_BYTES 200
@@ -84,25 +85,38 @@ static void nothing_is_taken_while_a_file_is_not_in_its_place(void **state)
     store_reopen(store);
 }
 
+/* It is open still, and copied into the database. */
+static void a_removed_log_is_not_lost_at_the_end(void **state)
+{
+    struct store *store = opened(state);
+    char path[PATH_BYTES];
+    const struct operation session = session_put(1, "one");
+    store_apply(store, &session, 1);
+    path_beside(store, "-wal", path);
+    assert_int_equal(unlink(path), 0);
+    store_reopen(store);
+}
+
 /* The one who has the name now is not to lose the log that he has under it. */
 static void the_end_leaves_a_database_alone_that_took_the_place(void **state)
 {
     struct store *store = opened(state);
-    char path[PATH_BYTES];
-    struct stat before, after;
+    char log[PATH_BYTES];
+    struct stat info;
     const struct operation session = session_put(1, "one");
     store_apply(store, &session, 1);
-    path_beside(store, "-wal", path);
-    assert_int_equal(unlink(store->config.sqlite_path), 0);
-    assert_int_equal(unlink(path), 0);
-    FILE *file = fopen(store->config.sqlite_path, "w");
-    FILE *log = fopen(path, "w");
-    assert_true(file != NULL && log != NULL && fclose(file) == 0 && fclose(log) == 0);
-    assert_int_equal(stat(path, &before), 0);
+    path_beside(store, "-wal", log);
+    const char *const paths[] = {store->config.sqlite_path, log};
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        assert_int_equal(unlink(paths[i]), 0);
+        FILE *other = fopen(paths[i], "w");
+        assert_true(other != NULL && fclose(other) == 0);
+    }
     store_close(store);
-    assert_int_equal(stat(path, &after), 0);
-    assert_int_equal(after.st_ino, before.st_ino);
-    assert_int_equal(after.st_size, 0);
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        assert_int_equal(stat(paths[i], &info), 0);
+        assert_int_equal(info.st_size, 0);
+    }
 }
 
 int main(void)
@@ -110,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_store(a_removed_lock_file_lets_no_second_broker_in),
         with_store(nothing_is_taken_while_a_file_is_not_in_its_place),
+        with_store(a_removed_log_is_not_lost_at_the_end),
         with_store(the_end_leaves_a_database_alone_that_took_the_place),
     };
     if (!contract_choose("sqlite")) {

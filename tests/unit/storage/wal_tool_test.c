@@ -160,7 +160,7 @@ static void wrong_arguments_give_the_usage(void **state)
     assert_int_equal(run("verify", dir, "--records"), WAL_TOOL_USAGE);
     assert_int_equal(run("inspect", dir, "--else"), WAL_TOOL_USAGE);
     assert_int_equal(run("destroy", dir, NULL), WAL_TOOL_USAGE);
-    expect_words("usage: pulse wal inspect DIR");
+    assert_string_equal(output, wal_tool_help);
 }
 
 static void a_folder_that_is_not_there_cannot_be_read(void **state)
@@ -237,7 +237,7 @@ static void expect_repair(const char *words, unsigned left)
     expect_words(words);
     assert_int_equal(run("repair", dir, NULL), WAL_TOOL_DAMAGE);
     expect_words(words);
-    expect_words("repaired:");
+    expect_words("is in 1 new quarantine.* files\n");
     assert_int_equal(run("verify", dir, NULL), WAL_TOOL_FINE);
     struct engine *engine = open_store(DAMAGE_REFUSE, &count);
     assert_non_null(engine);
@@ -269,6 +269,36 @@ static void a_damaged_manifest_is_repaired(void **state)
     expect_repair("damage: the manifest is damaged", 10);
 }
 
+static void a_lost_manifest_is_repaired_with_nothing_to_set_aside(void **state)
+{
+    (void)state;
+    char path[128];
+    make_store(10);
+    (void)snprintf(path, sizeof(path), "%s/manifest", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(run("repair", dir, NULL), WAL_TOOL_DAMAGE);
+    expect_words("repaired: there was nothing to set aside\n");
+    assert_int_equal(run("verify", dir, NULL), WAL_TOOL_FINE);
+}
+
+/* By hand, because it was taken for stale. */
+static void a_store_whose_lock_file_was_removed_is_still_in_use(void **state)
+{
+    (void)state;
+    unsigned count;
+    char path[128];
+    make_store(5);
+    struct engine *engine = open_store(DAMAGE_QUARANTINE, &count);
+    assert_non_null(engine);
+    (void)snprintf(path, sizeof(path), "%s/lock", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_null(open_store(DAMAGE_QUARANTINE, &count));
+    assert_int_equal(run("verify", dir, NULL), WAL_TOOL_FINE);
+    expect_words("in use");
+    assert_int_equal(run("repair", dir, NULL), WAL_TOOL_DAMAGE);
+    engine_wal.close(engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +315,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_log_is_repaired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_snapshot_is_repaired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_manifest_is_repaired, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_manifest_is_repaired_with_nothing_to_set_aside,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_store_whose_lock_file_was_removed_is_still_in_use, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
