@@ -170,6 +170,23 @@ static void what_is_ignored_because_of_damage_is_told_and_kept(void **state)
     assert_int_equal(wal_store_count(&store, "quarantine.log."), kept);
 }
 
+static void the_batches_of_a_missing_segment_are_counted(void **state)
+{
+    (void)state;
+    unsigned left = 0;
+    fill();
+    wal_store_close(&store);
+    faulty_files_remove(&store.disk, wal_store_path("log.0000000000000002"));
+    assert_int_equal(wal_store_open(&store), ERR_OK);
+    for (const char *at = store.content.data; (at = strstr(at, "queue_push")) != NULL; at++) {
+        left++;
+    }
+    assert_in_range(left, 1, MESSAGES - 1);
+    expect_told("a segment of the wal is missing dir=\"/wal\" number=2 batches_missing=");
+    assert_int_equal(told_number("batches_missing="), MESSAGES - left);
+    expect_silence("ignored");
+}
+
 /* The snapshot is sound, and what came after it can't be understood without it. */
 static void the_old_snapshot_is_kept_as_well(void **state)
 {
@@ -290,6 +307,7 @@ int main(void)
         test(refusing_says_that_nothing_is_changed),
         test(what_a_damaged_snapshot_held_is_told),
         test(what_is_ignored_because_of_damage_is_told_and_kept),
+        test(the_batches_of_a_missing_segment_are_counted),
         test(the_old_snapshot_is_kept_as_well),
         test(nothing_is_kept_when_nothing_is_ignored),
         test(a_crash_while_they_are_kept_loses_none),
