@@ -266,10 +266,8 @@ static void report_lost(struct record *record, uint64_t id)
     if (age_ms > record->totals.lost_oldest_ms) {
         record->totals.lost_oldest_ms = age_ms;
     }
-    /* A store that lost a PUBREL takes a later QoS 2 message with that packet id for the old one.
-     */
     bool lossy = record->violations.lossy;
-    record->violations.lossy = lossy && (age_ms <= RECORD_STALE_MS || message->qos == 2);
+    record->violations.lossy = lossy && age_ms <= RECORD_STALE_MS;
     for (unsigned i = 0; i < record->session_count; i++) {
         if ((message->owed & ~message->got & 1ULL << i) != 0) {
             violation_report(record, VIOLATION_LOST, id, record->sessions[i].actor,
