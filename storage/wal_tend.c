@@ -96,11 +96,18 @@ void wal_engine__end_compaction(struct wal_engine *wal, bool cancel)
 
 /* ---- its beginning --------------------------------------------------------------------------- */
 
-/* The size of the log from which on it is compacted. */
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The size of the log from which on it is compacted. A compaction goes through everything that is
+ * alive, so it waits until as much has come again: a queue that only grows costs little. */
 static uint64_t log_limit(const struct wal_engine *wal)
 {
-    uint64_t times = SNAPSHOT_TIMES * wal->snapshot_bytes;
-    return wal->compact_max_bytes > times ? wal->compact_max_bytes : times;
+    uint64_t bodies = wal->manifest.keep_count * wal->segment_bytes;
+    uint64_t alive = larger(SNAPSHOT_TIMES * wal->snapshot_bytes, bodies);
+    return larger(wal->compact_max_bytes, alive);
 }
 
 enum err wal_engine__compact(struct wal_engine *wal)
