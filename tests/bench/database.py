@@ -32,7 +32,7 @@ class Database(Process):
         if not self.data.exists():
             subprocess.run([self.programs["mariadb-install-db"], "--no-defaults",
                             f"--datadir={self.data}", "--auth-root-authentication-method=normal",
-                            "--skip-test-db", *self.user], check=True, capture_output=True,
+                            "--skip-test-db", "--force", *self.user], check=True, capture_output=True,
                            timeout=START_TIMEOUT_S)
         seconds = super().start()
         self.ask("create user if not exists 'bench'@'127.0.0.1' identified by 'bench'")

@@ -129,6 +129,7 @@ static void install(struct mariadb *server)
                          data,
                          "--auth-root-authentication-method=normal",
                          "--skip-test-db",
+                         "--force", /* where the host name has no address */
                          getuid() == 0 ? "--user=root" : NULL,
                          NULL};
     pid_t pid = spawn(server, arguments);
