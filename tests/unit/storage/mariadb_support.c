@@ -84,6 +84,8 @@ static pid_t spawn(const struct mariadb *server, char *const *arguments)
             dup2(fd, STDOUT_FILENO);
             dup2(fd, STDERR_FILENO);
         }
+        /* a server removes what others have in the folder that they share */
+        setenv("TMPDIR", server->directory, 1);
         execv(arguments[0], arguments);
         _exit(127);
     }
