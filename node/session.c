@@ -8,6 +8,7 @@
 #include "node/journal.h"
 #include "base/message.h"
 #include "node/receipt.h"
+#include "node/session_send.h"
 #include "node/throttle.h"
 #include "node/transport.h"
 #include "node/will.h"
@@ -52,9 +53,7 @@ void session_free(struct session *session)
     mem_free(session);
 }
 
-/* The placement that storage is told with, made at the first need; NULL: the session is not kept.
- */
-static struct receipt **placement_of(struct session *session, struct receipt **placement)
+struct receipt **session_placement(struct session *session, struct receipt **placement)
 {
     if (session->stored_id == 0) {
         return NULL;
@@ -72,7 +71,7 @@ static void publish_will(struct session *session, struct receipt **placement)
     if (will == NULL) {
         return;
     }
-    struct receipt **receipt = placement_of(session, placement);
+    struct receipt **receipt = session_placement(session, placement);
     journal_will_drop(session, *placement);
     session->will = NULL;
     will_publish(session, will, receipt);

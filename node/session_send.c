@@ -360,15 +360,13 @@ static bool may_pass_on(const struct outbound_entry *entry)
 static void pass_on(struct session *session, struct outbound_entry *entry, bool ended,
                     const struct subscription *sub, struct receipt **placement)
 {
-    if (session->stored_id != 0 && *placement == NULL) {
-        *placement = receipt_create_placement(session->worker);
-    }
+    struct receipt **receipt = session_placement(session, placement);
     if (!router_redispatch(session->worker, entry->message, sub->group, session->handle, !ended,
-                           *placement != NULL ? placement : NULL)) {
+                           receipt)) {
         return;
     }
-    if (*placement != NULL) {
-        journal_pop_placed(session, entry, *placement);
+    if (receipt != NULL) {
+        journal_pop_placed(session, entry, *receipt);
     }
     struct metrics *metrics = &session->worker->metrics;
     metric_add(metrics, METRIC_SHARED_REDISPATCH, 1);

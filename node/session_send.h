@@ -1,5 +1,5 @@
 /*
- * session_send: the part of sending that delivery.c shares with session_send.c.
+ * session_send: what session.c, session_send.c and delivery.c share about sending.
  *
  * Thread    the session's worker.
  */
@@ -12,6 +12,7 @@
 
 struct encoder;
 struct outbound_entry;
+struct receipt;
 struct session;
 
 /* Whether the client's window, the packet ids and the socket allow one more message now. */
@@ -22,5 +23,9 @@ bool session_is_gated(const struct session *session, const struct outbound_entry
 void session_send_waiting(struct session *session, struct encoder *encoder);
 /* Drops the first waiting message and counts it as `why`. */
 void session_drop_first_waiting(struct session *session, enum metric why);
+
+/* The placement in `*placement` that storage is told with, made at the first need; NULL: the
+ * session is not kept. */
+struct receipt **session_placement(struct session *session, struct receipt **placement);
 
 #endif

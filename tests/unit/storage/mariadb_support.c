@@ -334,6 +334,13 @@ uint64_t mariadb_number(struct mariadb *server, const char *sql)
     return run(server, sql);
 }
 
+uint64_t mariadb_number_in_database(struct mariadb *server, const char *query)
+{
+    char sql[600];
+    (void)snprintf(sql, sizeof sql, "USE `%s`; %s", mariadb_database(server), query);
+    return run(server, sql);
+}
+
 void mariadb_read_only(struct mariadb *server, bool read_only)
 {
     mariadb_run(server, read_only ? "SET GLOBAL read_only = 1" : "SET GLOBAL read_only = 0");

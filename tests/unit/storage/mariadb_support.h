@@ -47,6 +47,8 @@ int mariadb_pid(const struct mariadb *server);
 void mariadb_run(struct mariadb *server, const char *sql);
 /* The number in the first column of the first row of the answer. */
 uint64_t mariadb_number(struct mariadb *server, const char *sql);
+/* The same, in the database of mariadb_database. */
+uint64_t mariadb_number_in_database(struct mariadb *server, const char *query);
 /* As a failover makes an old primary: writes are refused (1290). */
 void mariadb_read_only(struct mariadb *server, bool read_only);
 

@@ -38,9 +38,7 @@ static int create(void **state)
 
 static uint64_t number(const char *query)
 {
-    char sql[400];
-    (void)snprintf(sql, sizeof sql, "USE `%s`; %s", mariadb_database(server), query);
-    return mariadb_number(server, sql);
+    return mariadb_number_in_database(server, query);
 }
 
 static void run(const char *statement)

@@ -39,9 +39,7 @@ static int create(void **state)
 
 static uint64_t number(const char *query)
 {
-    char sql[600];
-    (void)snprintf(sql, sizeof sql, "USE `%s`; %s", mariadb_database(server), query);
-    return mariadb_number(server, sql);
+    return mariadb_number_in_database(server, query);
 }
 
 static void run(const char *statement)
