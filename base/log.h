@@ -42,7 +42,12 @@ enum log_level {
     X(ROUTER, "router")     \
     X(RETAINED, "retained") \
     X(HTTP, "http")         \
-    X(STORAGE, "storage")
+    X(STORAGE, "storage")   \
+    X(TLS, "tls")           \
+    X(AUTH, "auth")         \
+    X(LIMITS, "limits")     \
+    X(ADMIN, "admin")       \
+    X(TRACE, "trace")
 
 enum log_area {
 #define X(name, text) LOG_##name,

@@ -17,6 +17,9 @@
 
 #include "base/err.h"
 #include "base/macros.h"
+#include "codec/proxy_header.h"
+#include "node/auth/acl.h"
+#include "node/tls/tls.h"
 #include "storage/config.h"
 
 /* What a value of each kind is in struct config. Durations are milliseconds, sizes bytes. */
@@ -42,6 +45,9 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 #define CONFIG_SHARED_REDISPATCHES(X)             \
     X(SHARED_REDISPATCH_DISCONNECT, "disconnect") \
     X(SHARED_REDISPATCH_SESSION_END, "session-end")
+#define CONFIG_PROTOCOLS(X)       \
+    X(CONFIG_PROTOCOL_MQTT, "mqtt") \
+    X(CONFIG_PROTOCOL_WS, "ws")
 #define CONFIG_LOG_FORMATS(X)  \
     X(CONFIG_LOG_TEXT, "text") \
     X(CONFIG_LOG_JSON, "json")
@@ -51,13 +57,40 @@ enum config_slow_consumer_policy { CONFIG_SLOW_CONSUMER_POLICIES(X) };
 enum config_offline_queue_policy { CONFIG_OFFLINE_QUEUE_POLICIES(X) };
 enum config_shared_redispatch { CONFIG_SHARED_REDISPATCHES(X) };
 enum config_log_format { CONFIG_LOG_FORMATS(X) };
+enum config_protocol { CONFIG_PROTOCOLS(X) };
 #undef X
+
+/*
+ * Entries of the lists (config_lists.def). `listeners` of a loaded config are all there are: those
+ * of the file, and those that server.* and websocket.* stand for.
+ */
+#define LISTENER(key, kind, ...) CONFIG_C_##kind key;
+struct config_listener {
+#include "node/config_lists.def"
+    const char *place; /* for errors: "pulse.yaml:12" */
+};
+#define USER(key, kind, ...) CONFIG_C_##kind key;
+struct config_user {
+#include "node/config_lists.def"
+    const char *place;
+};
+#define ACL_RULE(key, kind, ...) CONFIG_C_##kind key;
+struct config_acl_rule {
+#include "node/config_lists.def"
+    const char *place;
+};
 
 /* One field per option, named section_key: server_bind, limits_max_offline_queue_len, ... */
 struct config {
 #define OPTION(section, key, kind, ...) CONFIG_C_##kind section##_##key;
 #include "node/config_options.def"
 #undef OPTION
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_user *users;
+    size_t user_count;
+    struct config_acl_rule *acl_rules;
+    size_t acl_rule_count;
     struct config_private *priv; /* where each value came from */
 };
 

@@ -14,6 +14,10 @@
 /* X(name, what it is about): the sections of the file, in the order of the pages. */
 #define CONFIG_SECTIONS(X)                                        \
     X(server, "The listener and the threads.")                    \
+    X(server_tls, "TLS on server.bind and websocket.bind.")       \
+    X(websocket, "MQTT over WebSocket.")                          \
+    X(auth, "Who may connect, and what they may do.")             \
+    X(admin, "The HTTP API for operators.")                       \
     X(storage, "What is kept, and where.")                        \
     X(limits, "How much a client, and all of them, may ask for.") \
     X(observability, "Logs, metrics and the $SYS topics.")        \
@@ -62,6 +66,18 @@ extern const struct config_text_rule config__folder_name;
 extern const struct config_text_rule config__ca_file_name;
 extern const struct config_text_rule config__mysql_url;
 extern const struct config_text_rule config__node_id;
+extern const struct config_text_rule config__acl_filter;
+extern const struct config_text_rule config__auth_chain;
+extern const struct config_text_rule config__http_url;
+extern const struct config_text_rule config__jwt_algorithms;
+extern const struct config_text_rule config__listener_address;
+extern const struct config_text_rule config__networks;
+extern const struct config_text_rule config__openssl_list;
+extern const struct config_text_rule config__origins;
+extern const struct config_text_rule config__plain_text;
+extern const struct config_text_rule config__secret;
+extern const struct config_text_rule config__sql_database;
+extern const struct config_text_rule config__url_path;
 
 struct config_option {
     const char *key;

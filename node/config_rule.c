@@ -102,3 +102,78 @@ const struct config_text_rule config__mysql_url = {
     .check = check_mysql_url,
     .add_shown = add_mysql_url_shown,
 };
+
+const struct config_text_rule config__acl_filter = {
+    .noun = "not a topic filter",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__auth_chain = {
+    .noun = "not a list of providers",
+    .allowed = "text without control characters",
+    .check = check_name,
+    .none = "default",
+};
+
+const struct config_text_rule config__http_url = {
+    .noun = "not a URL",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__jwt_algorithms = {
+    .noun = "not a list of algorithms",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__listener_address = {
+    .noun = "not an address",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__networks = {
+    .noun = "not a list of networks",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__openssl_list = {
+    .noun = "not a list",
+    .allowed = "text without control characters",
+    .check = check_name,
+    .none = "default",
+};
+
+const struct config_text_rule config__origins = {
+    .noun = "not a list of origins",
+    .allowed = "text without control characters",
+    .check = check_name,
+    .none = "any",
+};
+
+const struct config_text_rule config__plain_text = {
+    .noun = "not plain text",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__secret = {
+    .noun = "not a secret",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__sql_database = {
+    .noun = "not a database",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
+
+const struct config_text_rule config__url_path = {
+    .noun = "not a path",
+    .allowed = "text without control characters",
+    .check = check_name,
+};
