@@ -152,38 +152,53 @@ void mqtt_encode_suback(struct writer *w, enum mqtt_packet type, uint16_t packet
  */
 
 static const uint64_t disconnect_set = PROP_BIT(REASON_STRING) | PROP_BIT(SERVER_REFERENCE);
+static const uint64_t auth_set = PROP_BIT(AUTH_METHOD) | PROP_BIT(AUTH_DATA);
 
-static size_t disconnect_props_len(const struct mqtt_props *props)
+/* DISCONNECT and AUTH: a reason and properties, from the end of which all may be left out. */
+static size_t reasoned_body_len(enum mqtt_reason reason, const struct mqtt_props *props,
+                                uint64_t set)
 {
-    return props != NULL ? props__len(props, disconnect_set) : 0;
-}
-
-static size_t disconnect_body_len(enum mqtt_reason reason, size_t props_len)
-{
+    size_t props_len = props != NULL ? props__len(props, set) : 0;
     if (props_len > 0) {
         return 1 + with_length(props_len);
     }
     return reason == MQTT_REASON_SUCCESS ? 0 : 1;
 }
 
-size_t mqtt_disconnect_len(enum mqtt_reason reason, const struct mqtt_props *props)
+static void encode_reasoned(struct writer *w, enum mqtt_packet type, enum mqtt_reason reason,
+                            const struct mqtt_props *props, uint64_t set)
 {
-    return packet_len(disconnect_body_len(reason, disconnect_props_len(props)));
-}
-
-void mqtt_encode_disconnect(struct writer *w, enum mqtt_reason reason,
-                            const struct mqtt_props *props)
-{
-    size_t props_len = disconnect_props_len(props);
-    size_t body_len = disconnect_body_len(reason, props_len);
-    write_header(w, MQTT_DISCONNECT, body_len);
+    size_t body_len = reasoned_body_len(reason, props, set);
+    size_t props_len = props != NULL ? props__len(props, set) : 0;
+    write_header(w, type, body_len);
     if (body_len > 0) {
         write_u8(w, (uint8_t)reason);
     }
     if (props_len > 0) {
         write_varint(w, (uint32_t)props_len);
-        props__write(w, props, disconnect_set);
+        props__write(w, props, set);
     }
+}
+
+size_t mqtt_disconnect_len(enum mqtt_reason reason, const struct mqtt_props *props)
+{
+    return packet_len(reasoned_body_len(reason, props, disconnect_set));
+}
+
+void mqtt_encode_disconnect(struct writer *w, enum mqtt_reason reason,
+                            const struct mqtt_props *props)
+{
+    encode_reasoned(w, MQTT_DISCONNECT, reason, props, disconnect_set);
+}
+
+size_t mqtt_auth_len(enum mqtt_reason reason, const struct mqtt_props *props)
+{
+    return packet_len(reasoned_body_len(reason, props, auth_set));
+}
+
+void mqtt_encode_auth(struct writer *w, enum mqtt_reason reason, const struct mqtt_props *props)
+{
+    encode_reasoned(w, MQTT_AUTH, reason, props, auth_set);
 }
 
 void mqtt_encode_pingresp(struct writer *w)

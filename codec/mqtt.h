@@ -182,6 +182,10 @@ size_t mqtt_disconnect_len(enum mqtt_reason reason, const struct mqtt_props *pro
 void mqtt_encode_disconnect(struct writer *w, enum mqtt_reason reason,
                             const struct mqtt_props *props);
 
+/* AUTH of a 5.0 server, with the authentication method and data of `props`. */
+size_t mqtt_auth_len(enum mqtt_reason reason, const struct mqtt_props *props);
+void mqtt_encode_auth(struct writer *w, enum mqtt_reason reason, const struct mqtt_props *props);
+
 #define MQTT_PINGRESP_LEN 2
 void mqtt_encode_pingresp(struct writer *w);
 

@@ -26,16 +26,25 @@ enum proxy_mode { PROXY_MODES(X) };
 
 enum proxy_status { PROXY_MORE, PROXY_DONE, PROXY_BAD };
 
-/* What the header says. */
+/*
+ * What the header says. `known` is false for LOCAL and UNKNOWN, and for families other than TCP
+ * over IPv4 and IPv6: then the addresses of the connection itself count.
+ */
 struct proxy_source {
-    bool known;                  /* false: LOCAL, UNKNOWN, or no IP address: the connection's own counts */
+    bool known;
     struct sockaddr_storage address; /* of the client; AF_INET or AF_INET6 */
-    bool tls;                    /* v2, PP2_TYPE_SSL: the client spoke TLS to the proxy */
-    bool verified;               /* and its certificate was verified */
-    struct slice common_name;    /* PP2_SUBTYPE_SSL_CN, in `bytes`; empty: none */
+    bool tls;                        /* v2, PP2_TYPE_SSL: the client spoke TLS to the proxy */
+    bool verified;                   /* and showed a certificate, which the proxy verified */
+    /* PP2_SUBTYPE_SSL_CN, in the bytes of the header. Empty: none, or the certificate was not
+     * verified, or it is not UTF-8 or has NUL in it. */
+    struct slice common_name;
 };
 
-/* Looks at what has come. DONE: `*used` bytes were the header. */
+/*
+ * Looks at what has come. DONE: `*used` bytes were the header; `*source` is what it says. Never
+ * looks at what stands behind the header. BAD is told as soon as it can be. `mode` is not
+ * PROXY_OFF.
+ */
 enum proxy_status proxy_header_read(struct slice bytes, enum proxy_mode mode,
                                     struct proxy_source *source, size_t *used);
 

@@ -52,46 +52,51 @@ enum ws_close {
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL = 1002,
     WS_CLOSE_UNSUPPORTED = 1003, /* a text frame */
+    WS_CLOSE_NONE = 1005,        /* never sent: the peer's close frame has no code */
+    WS_CLOSE_INVALID = 1007,     /* a reason that is not UTF-8 */
     WS_CLOSE_POLICY = 1008,
     WS_CLOSE_TOO_BIG = 1009,
 };
 
 enum ws_event {
     WS_MORE,   /* all input is used up */
-    WS_DATA,   /* a piece of a binary message: the slice `data`, unmasked in place */
+    WS_DATA,   /* bytes of binary messages: the slice `data`, unmasked in place, never empty */
     WS_PING,   /* `data` is what a pong must bring back; valid until the next call */
-    WS_PONG,
-    WS_CLOSED, /* the peer closes: `close_code` (1005: it gave none) */
-    WS_ERROR   /* close with `close_code`; ws_reader_why says why */
+    WS_PONG,   /* likewise */
+    WS_CLOSED, /* the peer closes: `close_code` (maybe WS_CLOSE_NONE); `data` is its reason */
+    WS_ERROR   /* close with `close_code`; `why` is a constant text for the log */
 };
 
 /* A zeroed one is at the start of a stream. Small, plain data: may be copied. */
 struct ws_reader {
-    uint64_t left;  /* payload bytes of the frame that are still to come */
-    uint8_t mask[4];
-    uint8_t mask_at;
-    uint8_t header[WS_HEADER_MAX];
-    uint8_t header_len;
-    uint8_t control[WS_CONTROL_MAX];
-    uint8_t control_len;
-    uint8_t opcode;
-    bool in_message; /* a fragmented message is under way */
-    bool in_payload;
-    uint16_t close_code;
-    const char *why;
+    uint64_t left;       /* payload bytes of the frame that are still to come */
+    const char *why;     /* WS_ERROR: what the peer did */
+    uint16_t close_code; /* WS_CLOSED, WS_ERROR */
+    uint8_t opcode;      /* of the frame under way */
+    bool in_payload;     /* its header has been read */
+    bool in_message;     /* a fragmented message is under way */
+    bool ended;          /* WS_CLOSED or WS_ERROR was given */
+    uint8_t mask[4];     /* its first byte is for the next byte of payload */
+    uint8_t kept_len;
+    uint8_t kept[WS_CONTROL_MAX]; /* the start of a header, or of the payload of a control frame */
 };
 
 /*
- * Goes through `*bytes`, which is advanced over what was used, and gives the next event. Frames may
- * have any split. `max_frame` is the largest payload that a frame may announce.
+ * Goes through `*bytes`, which is advanced over what was used, and gives the next event: call it
+ * until it gives WS_MORE. Frames may have any split. `max_frame` is the largest payload that a
+ * frame may announce. Where frames begin and end has no meaning for MQTT [MQTT-6.0.0-3], so the
+ * payloads of all data frames that follow one another are moved together and given as one slice: a
+ * packet over several frames is whole when its frames came together. After WS_CLOSED and WS_ERROR
+ * the rest of the stream is swallowed.
  */
 enum ws_event ws_read(struct ws_reader *reader, uint8_t **bytes, size_t *len, uint64_t max_frame,
                       struct slice *data);
 
 /* Writes the header of a binary frame with `len` bytes of payload; returns its length. */
 size_t ws_write_header(uint8_t out[static WS_HEADER_MAX], uint64_t len);
-/* Write whole control frames; return their length. */
+/* Write whole control frames; return their length. `data` has at most WS_CONTROL_MAX bytes. */
 size_t ws_write_pong(uint8_t out[static WS_HEADER_MAX + WS_CONTROL_MAX], struct slice data);
+/* Also answers the peer's close frame, with the reader's `close_code`. */
 size_t ws_write_close(uint8_t out[static WS_HEADER_MAX + WS_CONTROL_MAX], uint16_t code);
 
 #endif

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/reclaim.h"
+#include "node/address_table.h"
+#include "node/conn.h"
 #include "node/listener.h"
 #include "base/message.h"
 #include "node/retained.h"
@@ -57,6 +59,38 @@ static uint32_t sockets_wanted(const struct config *config, uint32_t allowed)
     return (uint32_t)(wanted > 0 && wanted < allowed ? wanted : allowed);
 }
 
+/* Without a wish: half of what this machine or container has. */
+static uint64_t queue_bytes_wanted(const struct config *config)
+{
+    uint64_t all = uv_get_total_memory();
+    uint64_t allowed = uv_get_constrained_memory();
+    uint64_t here = allowed > 0 && allowed < all ? allowed : all;
+    return config->limits_max_queue_bytes_total > 0 ? config->limits_max_queue_bytes_total
+                                                    : here / 2;
+}
+
+/* As many connections as come in ten seconds may come at once, such as those of a site whose power is
+ * back. */
+#define CONNECT_BURST_SECONDS 10
+
+static enum err create_addresses(struct broker *broker)
+{
+    const struct config *config = broker->config;
+    uint64_t rate = config->limits_connect_rate_per_address;
+    const struct address_limits limits = {
+        .connections_max = (uint32_t)config->limits_max_connections_per_address,
+        .entries_max = broker->sockets_max,
+        .rate = {.per_second = rate, .burst = rate * CONNECT_BURST_SECONDS}};
+    struct text error = {0};
+    enum err err = address_table_create(&limits, config->limits_exempt_addresses,
+                                        &broker->addresses, &error);
+    if (err != ERR_OK) {
+        log_error(LOG_LIMITS, "can't start", log_text("error", error.data));
+    }
+    text_fini(&error);
+    return err;
+}
+
 enum err broker_create(const struct config *config, struct broker **out)
 {
     uint32_t allowed = sockets_allowed();
@@ -79,8 +113,56 @@ enum err broker_create(const struct config *config, struct broker **out)
         broker->metrics[i] = &broker->workers[i]->metrics;
     }
     broker->metrics[broker->worker_count] = &broker->own_metrics;
+    broker->queue_bytes_max = queue_bytes_wanted(config);
+    enum err err = create_addresses(broker);
+    if (err != ERR_OK) {
+        broker_destroy(broker);
+        return err;
+    }
     *out = broker;
     return ERR_OK;
+}
+
+enum err broker_bind(struct broker *broker)
+{
+    return listener_bind(broker);
+}
+
+/* ---- who may come ---------------------------------------------------------------------------- */
+
+static enum err load_auth(struct broker *broker)
+{
+    struct text error = {0};
+    enum err err = auth_settings_make(broker->config, &broker->auth_settings, &error);
+    if (err == ERR_OK) {
+        err = auth_create(&broker->auth_settings.settings, &broker->auth, &error);
+    }
+    if (err != ERR_OK) {
+        log_error(LOG_AUTH, "can't start", log_text("error", error.data));
+    }
+    text_fini(&error);
+    return err;
+}
+
+enum err broker_load_secrets(struct broker *broker)
+{
+    enum err err = listener_load_tls(broker);
+    return err == ERR_OK && broker->config->auth_enabled ? load_auth(broker) : err;
+}
+
+static void open_recheck(struct worker *worker, struct mail *mail)
+{
+    mem_free(mail);
+    conn_recheck_all(worker);
+}
+
+void broker_recheck(struct broker *broker)
+{
+    for (unsigned i = 0; i < broker->started; i++) {
+        struct mail *mail = mem_alloc(sizeof(*mail));
+        mail->open = open_recheck;
+        worker_post(broker->workers[i], mail);
+    }
 }
 
 /* ---- storage --------------------------------------------------------------------------------- */
@@ -154,8 +236,11 @@ enum err broker_start(struct broker *broker, uv_async_t *all_ended)
 {
     broker->all_ended = all_ended;
     enum err err = broker->storage != NULL ? storage_start(broker->storage) : ERR_OK;
+    if (err == ERR_OK && broker->auth != NULL) {
+        err = auth_start(broker->auth);
+    }
     if (err == ERR_OK) {
-        err = listener_open(broker);
+        err = listener_start(broker);
     }
     for (unsigned i = 0; err == ERR_OK && i < broker->worker_count; i++) {
         atomic_fetch_add(&broker->running, 1);
@@ -183,6 +268,9 @@ void broker_join(struct broker *broker)
         worker_join(broker->workers[i]);
     }
     broker->started = 0;
+    if (broker->auth != NULL) {
+        auth_stop(broker->auth);
+    }
 }
 
 void broker_worker_ended(struct broker *broker)
@@ -213,6 +301,10 @@ void broker_destroy(struct broker *broker)
     }
     reclaim_thread_unregister();
     storage_destroy(broker->storage);
+    auth_destroy(broker->auth);
+    auth_settings_fini(&broker->auth_settings);
+    listener_destroy_all(broker);
+    address_table_destroy(broker->addresses);
     reclaim_barrier();
     retained_destroy(broker->retained);
     sub_index_fini(&broker->index);

@@ -14,10 +14,14 @@
 
 #include "base/err.h"
 #include "base/macros.h"
+#include "node/auth_settings.h"
 #include "node/config.h"
 #include "node/metrics.h"
 #include "node/sub_index.h"
 
+struct address_table;
+struct auth;
+struct listener;
 struct retained;
 struct storage;
 struct storage_config;
@@ -34,8 +38,15 @@ struct broker {
     struct metrics *metrics[WORKERS_MAX + 1]; /* of the workers and of main, for readers */
     struct sub_index index;
     struct retained *retained;
-    struct storage *storage;  /* NULL: nothing is kept */
-    _Atomic bool unreachable; /* starting: the store does not answer; any thread */
+    struct storage *storage;    /* NULL: nothing is kept */
+    _Atomic bool unreachable;   /* starting: the store does not answer; any thread */
+    struct listener *listeners; /* listener.h */
+    size_t listener_count;
+    struct auth *auth; /* NULL: nobody is asked who it is */
+    struct auth_settings_made auth_settings;
+    struct address_table *addresses; /* connections of each address */
+    uint64_t queue_bytes_max;        /* of all sessions */
+    _Atomic int64_t queue_bytes;     /* about (delivery.h); any thread */
     uint32_t sockets_max;
     _Atomic uint32_t sockets;  /* any thread */
     _Atomic uint32_t sessions; /* any thread */
@@ -47,6 +58,14 @@ struct broker {
  * broker_destroy, after broker_join when it was started. */
 must_check enum err broker_create(const struct config *config, struct broker **out);
 void broker_destroy(struct broker *broker);
+
+/* Binds the addresses of all listeners, for which it may take privileges. Errors are logged. */
+must_check enum err broker_bind(struct broker *broker);
+/* Reads certificates, keys, users and rules, as the user that the broker runs as. Errors are
+ * logged. Before broker_start. */
+must_check enum err broker_load_secrets(struct broker *broker);
+/* Rules and users were replaced: every worker looks at its connections again. By main. */
+void broker_recheck(struct broker *broker);
 
 /*
  * Opens the store of `config` (kept), if it keeps anything, and loads it. Blocks, for as long as a
@@ -61,7 +80,7 @@ must_check enum err broker_start(struct broker *broker, uv_async_t *all_ended);
 /* Asks every worker to stop gently, within the drain timeout. Returns at once. */
 void broker_stop(struct broker *broker);
 
-/* Waits for the workers' ends. */
+/* Waits for the workers' ends, and ends auth. */
 void broker_join(struct broker *broker);
 
 /* After broker_join: hands what the workers still had to storage, and closes that. */

@@ -1,35 +1,60 @@
 #include "node/config.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "node/config_page_priv.h"
+#include "node/config_priv.h"
 #include "node/config_together_priv.h"
 #include "node/config_source_priv.h"
 #include "node/config_value_priv.h"
 #include "node/metrics_page.h"
 
-struct config_private {
-    char *places[CONFIG_OPTION_COUNT]; /* NULL for a default */
-};
+/* Where the value of a setting goes, and what it is called there. */
+static void *find_object(struct config *config, const struct config_setting *setting,
+                         struct text *path)
+{
+    if (setting->list == NULL) {
+        text_add(path, setting->option->path);
+        return config;
+    }
+    size_t last = config__list_count(setting->list, config) - 1;
+    text_printf(path, "%s[%zu].%s", setting->list->path, last, setting->option->key);
+    return config__list_entry(setting->list, config, last);
+}
+
+static void keep_origin(struct config *config, const struct config_setting *setting)
+{
+    size_t index = (size_t)(setting->option - config__options);
+    mem_free(config->priv->places[index]);
+    config->priv->places[index] = mem_copy_text(setting->place, strlen(setting->place));
+    config->priv->origins[index] = setting->origin;
+}
 
 /* Judges one setting and keeps it. */
 static enum err apply(struct config *config, const struct config_setting *setting,
                       struct text *error)
 {
-    const struct config_option *option = setting->option;
-    size_t index = (size_t)(option - config__options);
+    if (setting->option == NULL) {
+        config__list_add(setting->list, config, setting->place);
+        return ERR_OK;
+    }
+    struct text path = {0};
+    void *object = find_object(config, setting, &path);
     struct config_value value = {0};
     struct text reason = {0};
-    enum err err = config__value_parse(option, setting->words, &value, &reason);
+    enum err err = config__value_parse(setting->option, setting->words, &value, &reason);
     if (err != ERR_OK) {
         bool file = setting->origin == CONFIG_FILE;
-        text_printf(error, "%s: %s%s%s", setting->place, file ? option->path : "", file ? ": " : "",
+        text_printf(error, "%s: %s%s%s", setting->place, file ? path.data : "", file ? ": " : "",
                     reason.data);
     } else {
-        config__value_store(option, value, config);
-        mem_free(config->priv->places[index]);
-        config->priv->places[index] = mem_copy_text(setting->place, strlen(setting->place));
+        config__value_store(setting->option, value, object);
+    }
+    if (err == ERR_OK && setting->list == NULL) {
+        keep_origin(config, setting);
     }
     text_fini(&reason);
+    text_fini(&path);
     return err;
 }
 
@@ -74,7 +99,8 @@ static enum err read_layers(struct config *config, const struct config_flags *fl
     }
     config__settings_fini(&settings);
     if (err == ERR_OK) {
-        err = config__check_together(config, config->priv->places, error);
+        config__listeners_complete(config);
+        err = config__check_together(config, error);
     }
     if (err == ERR_OK) {
         config__warn_together(config, warnings);
@@ -107,7 +133,7 @@ static void add_page(const struct config *config, const struct config_flags *fla
         text_add(page, "\n");
         break;
     case CONFIG_COMMAND_PRINT:
-        config__page_add_effective(config, config->priv->places, page);
+        config__page_add_effective(config, page);
         break;
     }
 }
@@ -154,11 +180,23 @@ static enum config_action load(struct config *config, struct config_flags flags,
     return action;
 }
 
+/* Puts the log filter into effect when the broker, or a command, goes on with `config`. */
+static enum config_action start_log(const struct config *config, enum config_action action,
+                                    FILE *complaints)
+{
+    if (action == CONFIG_RUN && log_set_filter(config->observability_log) != ERR_OK) {
+        fputs("pulse: observability.log: the log does not know this filter\n", complaints);
+        return CONFIG_EXIT_ERROR;
+    }
+    return action;
+}
+
 enum config_action config_load(struct config *config, int argc, char *const *argv,
                                char *const *environment, FILE *out, FILE *complaints)
 {
     const struct config_flags flags = {.command = CONFIG_COMMAND_RUN};
-    return load(config, flags, argc, argv, environment, out, complaints);
+    enum config_action action = load(config, flags, argc, argv, environment, out, complaints);
+    return start_log(config, action, complaints);
 }
 
 enum config_action config_load_operand(struct config *config, int argc, char *const *argv,
@@ -167,11 +205,20 @@ enum config_action config_load_operand(struct config *config, int argc, char *co
 {
     const struct config_flags flags = {.command = CONFIG_COMMAND_RUN, .operand = operand};
     *operand = NULL;
-    return load(config, flags, argc, argv, environment, out, complaints);
+    enum config_action action = load(config, flags, argc, argv, environment, out, complaints);
+    return start_log(config, action, complaints);
+}
+
+enum config_action config_reload(struct config *config, int argc, char *const *argv,
+                                 char *const *environment, FILE *complaints)
+{
+    const struct config_flags flags = {.command = CONFIG_COMMAND_RUN};
+    return load(config, flags, argc, argv, environment, complaints, complaints);
 }
 
 void config_fini(struct config *config)
 {
+    config__lists_fini(config);
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
         config__value_store(&config__options[i], (struct config_value){0}, config);
         if (config->priv != NULL) {

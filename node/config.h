@@ -19,6 +19,7 @@
 #include "base/macros.h"
 #include "codec/proxy_header.h"
 #include "node/auth/acl.h"
+#include "node/auth/auth.h"
 #include "node/tls/tls.h"
 #include "storage/config.h"
 
@@ -45,7 +46,7 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 #define CONFIG_SHARED_REDISPATCHES(X)             \
     X(SHARED_REDISPATCH_DISCONNECT, "disconnect") \
     X(SHARED_REDISPATCH_SESSION_END, "session-end")
-#define CONFIG_PROTOCOLS(X)       \
+#define CONFIG_PROTOCOLS(X)         \
     X(CONFIG_PROTOCOL_MQTT, "mqtt") \
     X(CONFIG_PROTOCOL_WS, "ws")
 #define CONFIG_LOG_FORMATS(X)  \
@@ -119,6 +120,23 @@ enum config_action config_load_operand(struct config *config, int argc, char *co
 
 void config_fini(struct config *config);
 
+/*
+ * As config_load for a broker that runs, at SIGHUP, but the log filter stays as it is: the caller
+ * sets it once everything else is as `config` says. `argc`, `argv` and `environment` are those of
+ * the start. CONFIG_RUN, or CONFIG_EXIT_ERROR with lines on `complaints`. End with config_fini.
+ */
+enum config_action config_reload(struct config *config, int argc, char *const *argv,
+                                 char *const *environment, FILE *complaints);
+
+/*
+ * Adds what differs between two loaded configurations and takes a restart to count:
+ * "server.bind, listeners[1].max_connections". Nothing: all that differs can be taken over now.
+ */
+void config_reload_changes(const struct config *running, const struct config *fresh,
+                           struct text *out);
+
+/* ---- values that are more than one thing ----------------------------------------------------- */
+
 /* Room for a host name and its NUL. */
 #define CONFIG_HOST_SIZE 256
 
@@ -129,5 +147,10 @@ void config_fini(struct config *config);
  */
 must_check enum err config_split_address(const char *address, char host[static CONFIG_HOST_SIZE],
                                          uint16_t *port);
+
+/* Writes which providers are asked, in which order: auth.chain, or all that are configured. Returns
+ * how many. */
+size_t config_auth_chain(const struct config *config,
+                         enum auth_provider_kind chain[static AUTH_PROVIDER_COUNT]);
 
 #endif

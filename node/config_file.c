@@ -7,52 +7,95 @@
 
 #include <cyaml/cyaml.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 
-/* What libcyaml fills: one array of strings for each section, indexed by option; the others stay
- * NULL. */
-struct raw_section {
+/* What libcyaml fills; whatever is not there stays NULL. */
+struct raw_entry {
+    char *words[CONFIG_LIST_KEYS_MAX];
+};
+
+struct raw_list {
+    struct raw_entry *entries;
+    uint32_t count;
+};
+
+/* The file, or a section of it. Each holds only some of all these. */
+struct raw_map {
     char *words[CONFIG_OPTION_COUNT];
+    struct raw_list lists[CONFIG_LIST_COUNT];
+    struct raw_map *sections[CONFIG_SECTION_COUNT];
 };
 
-struct raw {
-    struct raw_section *sections[CONFIG_SECTION_COUNT];
-};
+#define MAP_ROWS (CONFIG_OPTION_COUNT + CONFIG_LIST_COUNT + CONFIG_SECTION_COUNT + 1)
 
-/* The schema, made from the table of options. */
+/* The schema, made from the tables. Rows end with one whose key is NULL. */
 struct schema {
-    cyaml_schema_field_t keys[CONFIG_SECTION_COUNT][CONFIG_OPTION_COUNT + 1];
-    cyaml_schema_field_t sections[CONFIG_SECTION_COUNT + 1];
+    cyaml_schema_field_t maps[CONFIG_SECTION_COUNT + 1][MAP_ROWS]; /* the last is the file's */
+    cyaml_schema_field_t entries[CONFIG_LIST_COUNT][CONFIG_LIST_KEYS_MAX + 1];
+    cyaml_schema_value_t entry_values[CONFIG_LIST_COUNT];
+    size_t rows[CONFIG_SECTION_COUNT + 1]; /* of `maps` */
     cyaml_schema_value_t root;
 };
 
 /* Not CYAML_FLAG_POINTER: `log:` with nothing behind it would be an error. */
 #define OPTIONAL (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR)
 
-/* Lists are ended by a row whose key is NULL, which the zeroed schema already has. */
+/* The next free row of the map of `section`. */
+static cyaml_schema_field_t *next_row(struct schema *schema, enum config_section section)
+{
+    return &schema->maps[section][schema->rows[section]++];
+}
+
+static cyaml_schema_field_t text_row(const char *key, size_t offset)
+{
+    return (cyaml_schema_field_t){
+        .key = key,
+        .data_offset = (uint32_t)offset,
+        .value = {CYAML_VALUE_STRING(OPTIONAL, char, 0, CYAML_UNLIMITED)}};
+}
+
+static void add_list(struct schema *schema, size_t index)
+{
+    const struct config_list *list = &config__lists[index];
+    size_t offset = offsetof(struct raw_map, lists) + index * sizeof(struct raw_list);
+    for (size_t i = 0; i < list->key_count; i++) {
+        schema->entries[index][i] =
+            text_row(list->keys[i].key, offsetof(struct raw_entry, words) + i * sizeof(char *));
+    }
+    schema->entry_values[index] = (cyaml_schema_value_t){
+        CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_entry, schema->entries[index])};
+    *next_row(schema, list->section) = (cyaml_schema_field_t){
+        .key = list->key,
+        .data_offset = (uint32_t)(offset + offsetof(struct raw_list, entries)),
+        .count_offset = (uint32_t)(offset + offsetof(struct raw_list, count)),
+        .count_size = sizeof(uint32_t),
+        .value = {CYAML_VALUE_SEQUENCE(OPTIONAL, struct raw_entry, &schema->entry_values[index], 0,
+                                       (uint32_t)list->entries_max)},
+    };
+}
+
 static void schema_init(struct schema *schema)
 {
-    size_t counts[CONFIG_SECTION_COUNT] = {0};
     memset(schema, 0, sizeof(*schema));
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        enum config_section section = config__options[i].section;
-        schema->keys[section][counts[section]++] = (cyaml_schema_field_t){
-            .key = config__options[i].key,
-            .data_offset = (uint32_t)(offsetof(struct raw_section, words) + i * sizeof(char *)),
-            .value = {CYAML_VALUE_STRING(OPTIONAL, char, 0, CYAML_UNLIMITED)},
-        };
+        *next_row(schema, config__options[i].section) =
+            text_row(config__options[i].key, offsetof(struct raw_map, words) + i * sizeof(char *));
     }
-    for (size_t i = 0; i < CONFIG_SECTION_COUNT; i++) {
-        schema->sections[i] = (cyaml_schema_field_t){
-            .key = config__section_name((enum config_section)i),
-            .data_offset = (uint32_t)(offsetof(struct raw, sections) + i * sizeof(void *)),
-            .value = {CYAML_VALUE_MAPPING(OPTIONAL, struct raw_section, schema->keys[i])},
+    for (size_t i = 0; i < CONFIG_LIST_COUNT; i++) {
+        add_list(schema, i);
+    }
+    for (enum config_section i = 0; i < CONFIG_SECTION_COUNT; i++) {
+        *next_row(schema, config__section_parent(i)) = (cyaml_schema_field_t){
+            .key = config__section_key(i),
+            .data_offset = (uint32_t)(offsetof(struct raw_map, sections) + i * sizeof(void *)),
+            .value = {CYAML_VALUE_MAPPING(OPTIONAL, struct raw_map, schema->maps[i])},
         };
     }
     schema->root = (cyaml_schema_value_t){
-        CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, schema->sections)};
+        CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_map, schema->maps[CONFIG_SECTION_ROOT])};
 }
 
 /* libcyaml logs an error as its reason, then a trail; the first line is the one for people. */
@@ -67,51 +110,94 @@ static void keep_first_line(cyaml_log_t level, void *context, const char *format
     }
 }
 
-static void add_settings(struct config_settings *settings, const struct raw *raw, const char *name,
-                         const size_t lines[])
+/* What is turned into settings. */
+struct reader {
+    struct config_settings *settings;
+    const struct config_outline *outline;
+    const char *name; /* of the file, printable */
+};
+
+static void add_setting(const struct reader *reader, struct config_setting setting, size_t line)
 {
-    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        const struct config_option *option = &config__options[i];
-        const struct raw_section *section = raw->sections[option->section];
-        if (section == NULL || section->words[i] == NULL) {
-            continue;
+    struct text place = {0};
+    text_printf(&place, "%s:%zu", reader->name, line);
+    setting.origin = CONFIG_FILE;
+    setting.place = place.data;
+    config__settings_add(reader->settings, setting);
+    text_fini(&place);
+}
+
+static void add_entries(const struct reader *reader, size_t index, const struct raw_list *raw)
+{
+    const struct config_list *list = &config__lists[index];
+    for (size_t i = 0; i < raw->count; i++) {
+        const size_t *lines = reader->outline->lists[index].entries[i];
+        add_setting(reader, (struct config_setting){.list = list}, lines[0]);
+        for (size_t k = 0; k < list->key_count; k++) {
+            if (raw->entries[i].words[k] != NULL) {
+                struct config_setting setting = {
+                    .list = list, .option = &list->keys[k], .words = raw->entries[i].words[k]};
+                add_setting(reader, setting, lines[1 + k]);
+            }
         }
-        struct text place = {0};
-        text_printf(&place, "%s:%zu", name, lines[i]);
-        config__settings_add(settings, (struct config_setting){.option = option,
-                                                               .origin = CONFIG_FILE,
-                                                               .words = section->words[i],
-                                                               .place = place.data});
-        text_fini(&place);
     }
 }
 
-static enum err read_text(struct config_settings *settings, struct slice text, const char *name,
-                          struct text *error)
+/* Adds all of `map` and the sections in it. */
+static void add_map(const struct reader *reader, const struct raw_map *map)
 {
-    size_t lines[CONFIG_OPTION_COUNT];
-    struct schema schema;
-    struct text reason = {0};
-    struct raw *raw = NULL;
-    enum err err = config__outline_read(text, name, lines, error);
-    if (err != ERR_OK) {
-        return err;
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        if (map->words[i] != NULL) {
+            struct config_setting setting = {.option = &config__options[i], .words = map->words[i]};
+            add_setting(reader, setting, reader->outline->options[i]);
+        }
     }
-    schema_init(&schema);
+    for (size_t i = 0; i < CONFIG_LIST_COUNT; i++) {
+        add_entries(reader, i, &map->lists[i]);
+    }
+    for (size_t i = 0; i < CONFIG_SECTION_COUNT; i++) {
+        if (map->sections[i] != NULL) {
+            add_map(reader, map->sections[i]);
+        }
+    }
+}
+
+static enum err fill(const struct reader *reader, struct slice text, struct text *error)
+{
+    struct text reason = {0};
+    struct raw_map *raw = NULL;
+    struct schema *schema = mem_alloc(sizeof(*schema));
+    enum err err = ERR_OK;
+    schema_init(schema);
     const cyaml_config_t library = {.log_fn = keep_first_line,
                                     .log_ctx = &reason,
                                     .log_level = CYAML_LOG_WARNING,
                                     .mem_fn = cyaml_mem};
     cyaml_err_t code =
-        cyaml_load_data(text.data, text.len, &library, &schema.root, (cyaml_data_t **)&raw, NULL);
+        cyaml_load_data(text.data, text.len, &library, &schema->root, (cyaml_data_t **)&raw, NULL);
     if (code != CYAML_OK) {
-        text_printf(error, "%s: %s", name, reason.len > 0 ? reason.data : cyaml_strerror(code));
+        text_printf(error, "%s: %s", reader->name,
+                    reason.len > 0 ? reason.data : cyaml_strerror(code));
         err = ERR_SYNTAX;
     } else if (raw != NULL) { /* NULL: nothing but comments */
-        add_settings(settings, raw, name, lines);
+        add_map(reader, raw);
     }
-    cyaml_free(&library, &schema.root, raw, 0);
+    cyaml_free(&library, &schema->root, raw, 0);
+    mem_free(schema);
     text_fini(&reason);
+    return err;
+}
+
+static enum err read_text(struct config_settings *settings, struct slice text, const char *name,
+                          struct text *error)
+{
+    struct config_outline outline;
+    enum err err = config__outline_read(text, name, &outline, error);
+    if (err == ERR_OK) {
+        const struct reader reader = {.settings = settings, .outline = &outline, .name = name};
+        err = fill(&reader, text, error);
+    }
+    config__outline_fini(&outline);
     return err;
 }
 
@@ -149,6 +235,7 @@ enum err config__file_read(struct config_settings *settings, const char *path, s
         err = read_text(settings, slice_of(buffer, len), name.data, error);
     }
     text_fini(&name);
+    OPENSSL_cleanse(buffer, len); /* there may be passwords in it */
     mem_free(buffer);
     return err;
 }

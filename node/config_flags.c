@@ -1,6 +1,7 @@
 #include "node/config_source_priv.h"
 
 #include "node/command.h"
+#include "node/config_value_priv.h"
 
 struct command_flag {
     enum config_command command;
@@ -31,6 +32,20 @@ static bool matches(const char *argument, const char *name)
     return strncmp(argument, name, len) == 0 && (argument[len] == '\0' || argument[len] == '=');
 }
 
+/* Is `argument` the flag `name` with no- in it? */
+static bool matches_no(const char *argument, const char *name)
+{
+    size_t len = strlen("--no-");
+    return strncmp(argument, "--no-", len) == 0 && matches(argument + len, name + strlen("--"));
+}
+
+/* Is `argument` a flag of `option`, whose name is `name`? */
+static bool is_flag_of(const struct config_option *option, const char *argument, const char *name)
+{
+    return matches(argument, name) ||
+           (option->kind == CONFIG_KIND_BOOL && matches_no(argument, name));
+}
+
 /* The option of the flag `argument`, with the flag's name in `name`, or NULL. */
 static const struct config_option *find_option(const char *argument, struct text *name)
 {
@@ -39,8 +54,8 @@ static const struct config_option *find_option(const char *argument, struct text
         struct text brief = {0};
         config__option_add_flag(&config__options[i], &full);
         config__option_add_short_flag(&config__options[i], &brief);
-        bool is_full = matches(argument, full.data);
-        bool is_brief = brief.len > 0 && matches(argument, brief.data);
+        bool is_full = is_flag_of(&config__options[i], argument, full.data);
+        bool is_brief = brief.len > 0 && is_flag_of(&config__options[i], argument, brief.data);
         if (is_full || is_brief) {
             text_add(name, is_full ? full.data : brief.data);
         }
@@ -64,18 +79,56 @@ static const char *take_value(struct reader *reader, const char *argument, const
     return there ? reader->argv[reader->next++] : NULL;
 }
 
+static void add(struct reader *reader, const struct config_option *option, const char *words,
+                const char *name)
+{
+    config__settings_add(reader->settings, (struct config_setting){.option = option,
+                                                                   .origin = CONFIG_FLAG,
+                                                                   .words = (char *)words,
+                                                                   .place = (char *)name});
+}
+
+static bool is_yes_or_no(const struct config_option *option, const char *words)
+{
+    struct config_value ignored;
+    struct text reason = {0};
+    bool good = config__value_parse(option, words, &ignored, &reason) == ERR_OK;
+    text_fini(&reason);
+    return good;
+}
+
+/* --flag and --no-flag are a yes and a no; the word behind them is another argument. */
+static enum err read_yes_or_no(struct reader *reader, const struct config_option *option,
+                               const char *argument, const char *name)
+{
+    const char *equals = strchr(argument, '=');
+    bool no = matches_no(argument, name);
+    if (no && equals != NULL) {
+        text_printf(reader->error, "--no-%s: no value is expected", name + strlen("--"));
+        return ERR_SYNTAX;
+    }
+    if (equals == NULL && reader->next < reader->argc &&
+        is_yes_or_no(option, reader->argv[reader->next])) {
+        text_printf(reader->error, "%s: its value stands behind a =, as in %s=true", argument,
+                    name);
+        return ERR_SYNTAX;
+    }
+    add(reader, option, no ? "false" : equals == NULL ? "true" : equals + 1, no ? argument : name);
+    return ERR_OK;
+}
+
 static enum err read_option(struct reader *reader, const struct config_option *option,
                             const char *argument, const char *name)
 {
+    if (option->kind == CONFIG_KIND_BOOL) {
+        return read_yes_or_no(reader, option, argument, name);
+    }
     const char *words = take_value(reader, argument, name);
     if (words == NULL) {
         text_printf(reader->error, "%s: a value is missing", name);
         return ERR_SYNTAX;
     }
-    config__settings_add(reader->settings, (struct config_setting){.option = option,
-                                                                   .origin = CONFIG_FLAG,
-                                                                   .words = (char *)words,
-                                                                   .place = (char *)name});
+    add(reader, option, words, name);
     return ERR_OK;
 }
 
@@ -99,12 +152,25 @@ static void offer_without_section(struct config_guess *guess, const struct confi
 {
     struct text flag = {0};
     config__option_add_flag(option, &flag);
-    size_t section_len = strlen(config__section_name(option->section)) + strlen("-");
+    size_t section_len = strlen(config__section_path(option->section)) + strlen("-");
     if (strncmp(guess->word, "--", 2) == 0 &&
         strcmp(guess->word + 2, flag.data + 2 + section_len) == 0) {
         text_add(&guess->best, flag.data);
     }
     text_fini(&flag);
+}
+
+/* Offers a flag, and that of its no. */
+static void offer_flag(struct config_guess *guess, const struct config_option *option,
+                       const char *flag)
+{
+    config__guess_offer(guess, flag);
+    if (option->kind == CONFIG_KIND_BOOL) {
+        struct text no = {0};
+        text_printf(&no, "--no-%s", flag + strlen("--"));
+        config__guess_offer(guess, no.data);
+        text_fini(&no);
+    }
 }
 
 static void offer_flags(struct config_guess *guess)
@@ -119,11 +185,11 @@ static void offer_flags(struct config_guess *guess)
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
         struct text flag = {0};
         config__option_add_flag(&config__options[i], &flag);
-        config__guess_offer(guess, flag.data);
+        offer_flag(guess, &config__options[i], flag.data);
         text_fini(&flag);
         config__option_add_short_flag(&config__options[i], &flag);
         if (flag.len > 0) {
-            config__guess_offer(guess, flag.data);
+            offer_flag(guess, &config__options[i], flag.data);
         }
         text_fini(&flag);
     }

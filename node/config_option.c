@@ -2,27 +2,17 @@
 
 #include <ctype.h>
 
-/* How a row's rule becomes a field, by kind. */
-#define RULE_BOOL(rule)
-#define RULE_UINT(rule)
-#define RULE_SIZE(rule)
-#define RULE_ADDRESS(rule)
-#define RULE_DURATION(multiple) .step = (multiple),
-#define RULE_STRING(text_rule) .rule = &(text_rule),
-#define RULE_ENUM(list) .words = (const char *const[]){list(WORD) NULL},
-#define WORD(constant, word) word,
-
 const struct config_option config__options[CONFIG_OPTION_COUNT] = {
 #define OPTION(section_, key_, kind_, initial_, minimum_, maximum_, rule_, mqtt_rs_name_, help_) \
     [CONFIG_OPTION_##section_##_##key_] = {                                                      \
         .key = #key_,                                                                            \
-        .path = #section_ "." #key_,                                                             \
+        .path = CONFIG_PATH_##section_ "." #key_,                                                \
         .section = CONFIG_SECTION_##section_,                                                    \
         .kind = CONFIG_KIND_##kind_,                                                             \
         .initial = (initial_),                                                                   \
         .minimum = (minimum_),                                                                   \
         .maximum = (maximum_),                                                                   \
-        RULE_##kind_(rule_).mqtt_rs_name = (mqtt_rs_name_),                                      \
+        CONFIG_RULE_##kind_(rule_).mqtt_rs_name = (mqtt_rs_name_),                               \
         .help = (help_),                                                                         \
         .offset = offsetof(struct config, section_##_##key_),                                    \
     },
@@ -31,17 +21,25 @@ const struct config_option config__options[CONFIG_OPTION_COUNT] = {
 };
 
 static const struct {
-    const char *name;
+    const char *path;
+    enum config_section parent;
     const char *about;
 } sections[CONFIG_SECTION_COUNT] = {
-#define X(name_, about_) [CONFIG_SECTION_##name_] = {#name_, about_},
+#define X(name_, parent_, about_) \
+    [CONFIG_SECTION_##name_] = {CONFIG_PATH_##name_, CONFIG_SECTION_##parent_, about_},
     CONFIG_SECTIONS(X)
 #undef X
 };
 
-const char *config__section_name(enum config_section section)
+const char *config__section_path(enum config_section section)
 {
-    return sections[section].name;
+    return sections[section].path;
+}
+
+const char *config__section_key(enum config_section section)
+{
+    const char *dot = strrchr(sections[section].path, '.');
+    return dot == NULL ? sections[section].path : dot + 1;
 }
 
 const char *config__section_about(enum config_section section)
@@ -49,10 +47,16 @@ const char *config__section_about(enum config_section section)
     return sections[section].about;
 }
 
-enum config_section config__section_find(const char *name)
+enum config_section config__section_parent(enum config_section section)
+{
+    return sections[section].parent;
+}
+
+enum config_section config__section_find(enum config_section parent, const char *key)
 {
     enum config_section section = 0;
-    while (section < CONFIG_SECTION_COUNT && strcmp(sections[section].name, name) != 0) {
+    while (section < CONFIG_SECTION_COUNT &&
+           (sections[section].parent != parent || strcmp(config__section_key(section), key) != 0)) {
         section++;
     }
     return section;
@@ -78,24 +82,31 @@ void config__option_add_env(const struct config_option *option, struct text *tex
     }
 }
 
-/* Adds `name` as a flag is spelled: lower case, with hyphens. */
-static void add_flag(const char *name, struct text *text)
+/* Adds the first `len` letters of `name` as a flag is spelled: lower case, with hyphens. */
+static void add_flag(const char *name, size_t len, struct text *text)
 {
     text_add(text, "--");
-    for (const char *at = name; *at != '\0'; at++) {
-        char letter = *at == '.' || *at == '_' ? '-' : (char)tolower((unsigned char)*at);
+    for (size_t i = 0; i < len; i++) {
+        char letter =
+            name[i] == '.' || name[i] == '_' ? '-' : (char)tolower((unsigned char)name[i]);
         text_add_bytes(text, &letter, 1);
     }
 }
 
 void config__option_add_flag(const struct config_option *option, struct text *text)
 {
-    add_flag(option->path, text);
+    add_flag(option->path, strlen(option->path), text);
 }
 
+/* MQTT_RS_TLS_ENABLED gives --tls: a flag that is there is a yes. */
 void config__option_add_short_flag(const struct config_option *option, struct text *text)
 {
-    if (option->mqtt_rs_name != NULL) {
-        add_flag(option->mqtt_rs_name + strlen("MQTT_RS_"), text);
+    static const char tail[] = "_ENABLED";
+    if (option->mqtt_rs_name == NULL) {
+        return;
     }
+    const char *name = option->mqtt_rs_name + strlen("MQTT_RS_");
+    size_t len = strlen(name);
+    bool said = len > strlen(tail) && strcmp(name + len - strlen(tail), tail) == 0;
+    add_flag(name, said ? len - strlen(tail) : len, text);
 }

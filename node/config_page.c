@@ -1,6 +1,7 @@
 #include "node/config_page_priv.h"
 
 #include "node/command.h"
+#include "node/config_priv.h"
 #include "node/config_source_priv.h"
 #include "node/config_value_priv.h"
 
@@ -17,10 +18,14 @@ static const char help_head[] =
     "        serve this machine only, with defaults for everything else\n"
     "  pulse -c /etc/pulse/pulse.yaml --log debug\n"
     "        take the options from a file, but one from here\n"
+    "  pulse --tls --tls-certificate-chain server.pem --tls-private-key server.key\n"
+    "        serve TLS\n"
     "\n"
     "Without -c no file is read. The environment overrides the file, and flags override the\n"
     "environment. --limits-max-inflight is limits: max_inflight: in the file and\n"
-    "PULSE_LIMITS_MAX_INFLIGHT in the environment.\n"
+    "PULSE_LIMITS_MAX_INFLIGHT in the environment. A yes or no is given as --tls, --no-tls or\n"
+    "--tls=true. What there can be several of (listeners, auth.users, auth.acl) stands in the\n"
+    "file only; docs/configuration.md describes it.\n"
     "\n"
     "  -c, --config FILE\n"
     "        read this YAML file\n";
@@ -28,7 +33,8 @@ static const char help_head[] =
 static const char reference_head[] =
     "# Configuration\n"
     "\n"
-    "<!-- made by `pulse --print-reference` from node/config_options.def; edit that table -->\n"
+    "<!-- made by `pulse --print-reference` from node/config_options.def and\n"
+    "node/config_lists.def; edit those tables -->\n"
     "\n"
     "Every option has a default, so Pulse starts without any configuration. What you set\n"
     "comes from, in this order, and later ones win:\n"
@@ -37,7 +43,8 @@ static const char reference_head[] =
     "2. the YAML file named with `-c FILE` or `--config FILE` (without the flag no file is\n"
     "   read),\n"
     "3. the environment,\n"
-    "4. the command line: `--flag value` or `--flag=value`.\n"
+    "4. the command line: `--flag value` or `--flag=value`; for a yes or no `--flag`,\n"
+    "   `--no-flag` or `--flag=true`.\n"
     "\n"
     "`pulse --check-config` reads and checks all of it and exits with 0 or 2.\n"
     "`pulse --print-config` prints the effective configuration as YAML, with the origin of\n"
@@ -57,10 +64,32 @@ static const char reference_head[] =
     "  metrics_bind: 127.0.0.1:9000\n"
     "```\n"
     "\n"
-    "- Sections and keys are the headings below. An unknown or repeated key is an error.\n"
+    "With TLS, a second listener for this machine, users and access rules:\n"
+    "\n"
+    "```yaml\n"
+    "server:\n"
+    "  bind: \"[::]:8883\"\n"
+    "  tls:\n"
+    "    enabled: true\n"
+    "    certificate_chain: /etc/pulse/server.pem\n"
+    "    private_key: /etc/pulse/server.key\n"
+    "listeners:\n"
+    "  - bind: unix:/run/pulse/mqtt.sock\n"
+    "auth:\n"
+    "  enabled: true\n"
+    "  users:\n"
+    "    - username: meter\n"
+    "      password: $7$101$...\n"
+    "  acl:\n"
+    "    - {username: meter, action: publish, topic_filter: meters/%c/#}\n"
+    "```\n"
+    "\n"
+    "- Sections, lists and keys are the headings below; `server.tls` stands inside `server`.\n"
+    "  An unknown or repeated key is an error.\n"
+    "- Each entry of a list is a mapping. Lists stand in the file only.\n"
     "- A key or a section with nothing behind it leaves the defaults.\n"
     "- Anchors and aliases work; merge keys (`<<`) and second documents do not.\n"
-    "- A file is at most 1 MiB long.\n"
+    "- A file is at most 16 MiB long.\n"
     "\n"
     "## Values\n"
     "\n"
@@ -82,18 +111,29 @@ static const char reference_head[] =
     "when neither name of it is set. Unknown variables are ignored, with a warning if they\n"
     "look meant for Pulse.\n"
     "\n"
+    "## What a running broker takes over\n"
+    "\n"
+    "At SIGHUP Pulse reads the configuration again. What is taken over at SIGHUP, as said\n"
+    "below, counts from then on, with the files that it names: certificates, keys, tokens,\n"
+    "passwords, access rules. A change of anything else is told in the log and counts after a\n"
+    "restart. When something is wrong, that is told, and everything stays as it was.\n"
+    "\n"
+    "## Secrets\n"
+    "\n"
+    "Passwords are never logged, and `--print-config` prints `***` for them; where that output\n"
+    "is used as a file they have to be put back (`***` is no password of a user). A password\n"
+    "on the command line is warned of, because others on the machine can see it there.\n"
+    "`storage.mysql` and `auth.sql_database` hold a password: give them in the environment,\n"
+    "from a file that only Pulse's user and root can read (with systemd: `EnvironmentFile=`).\n"
+    "The passwords of `auth.users` should be hashes, as `pulse passwd` makes them.\n"
+    "\n"
     "## Where things are kept\n"
     "\n"
     "Whoever names a place of storage need not name the engine: in each of the file, the\n"
     "environment and the command line, `storage.wal_dir`, `storage.mysql` or\n"
     "`storage.sqlite` (of several the first of these) sets `storage.engine`, unless it is\n"
     "given there too. `off` names no place. [storage.md](storage.md) says which engine and\n"
-    "which commit policy suits whom.\n"
-    "\n"
-    "`storage.mysql` holds a password: give it in the environment, from a file that only\n"
-    "Pulse's user and root can read (with systemd: `EnvironmentFile=`). It is never logged,\n"
-    "and `--print-config` prints `***` for the password, which has to be put back where\n"
-    "that output is used as a file.\n";
+    "which commit policy suits whom.\n";
 
 /* clang-format on */
 
@@ -158,20 +198,36 @@ static bool has_own_short_flag(const struct config_option *option)
     return own;
 }
 
+/* Adds the flags of an option, the short one first; of a yes or no as --[no-]tls. */
+static void add_flags(const struct config_option *option, struct text *page)
+{
+    const char *no = option->kind == CONFIG_KIND_BOOL ? "[no-]" : "";
+    struct text flag = {0};
+    if (has_own_short_flag(option)) {
+        config__option_add_short_flag(option, &flag);
+        text_printf(page, "--%s%s, ", no, flag.data + strlen("--"));
+        text_fini(&flag);
+    }
+    config__option_add_flag(option, &flag);
+    text_printf(page, "--%s%s", no, flag.data + strlen("--"));
+    text_fini(&flag);
+}
+
 static void add_option_help(const struct config_option *option, struct text *page)
 {
+    bool yes_or_no = option->kind == CONFIG_KIND_BOOL;
     text_add(page, "\n  ");
-    if (has_own_short_flag(option)) {
-        config__option_add_short_flag(option, page);
-        text_add(page, ", ");
-    }
-    config__option_add_flag(option, page);
-    text_printf(page, " %s\n", kind_name(option->kind));
+    add_flags(option, page);
+    text_printf(page, "%s%s\n", yes_or_no ? "" : " ", yes_or_no ? "" : kind_name(option->kind));
 
     struct text words = {0};
-    text_printf(&words, "%s Allowed: ", option->help);
-    config__value_add_allowed(option, &words);
-    text_add(&words, ". Default: ");
+    text_printf(&words, "%s ", option->help);
+    if (!yes_or_no) {
+        text_add(&words, "Allowed: ");
+        config__value_add_allowed(option, &words);
+        text_add(&words, ". ");
+    }
+    text_add(&words, "Default: ");
     add_default(option, &words);
     add_wrapped(words.data, "        ", page);
     text_fini(&words);
@@ -192,7 +248,7 @@ void config__page_add_help(struct text *page)
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
         const struct config_option *option = &config__options[i];
         if (i == 0 || option->section != option[-1].section) {
-            text_printf(page, "\n%s: %s\n", config__section_name(option->section),
+            text_printf(page, "\n%s: %s\n", config__section_path(option->section),
                         config__section_about(option->section));
         }
         add_option_help(option, page);
@@ -219,48 +275,66 @@ static void add_option_reference(const struct config_option *option, struct text
         config__option_add_short_flag(option, page);
     }
     text_add(page, "`\n");
+    text_add(page, config__option_reloads(option) ? "- Taken over at: SIGHUP\n" : "");
+}
+
+/* A key of a list, as a row. */
+static void add_key_reference(const struct config_list *list, const struct config_option *key,
+                              struct text *page)
+{
+    text_printf(page, "| %s | %s | ", key->key, key->help);
+    if (key->initial == NULL) {
+        text_add(page, "must be given");
+    } else {
+        text_add(page, "`");
+        add_default(key, page);
+        text_add(page, "`");
+    }
+    text_add(page, " | ");
+    config__value_add_allowed(key, page);
+    text_printf(page, " | %s |\n", config__list_key_reloads(list, key) ? "SIGHUP" : "restart");
+}
+
+static void add_list_reference(const struct config_list *list, struct text *page)
+{
+    bool top = list->section == CONFIG_SECTION_ROOT;
+    text_printf(page, top ? "\n## List `%s`\n\n" : "\n### %s\n\n", list->path);
+    add_wrapped(list->about, "", page);
+    text_printf(page,
+                "\nA list of at most %zu entries with these keys, in the file only:\n\n"
+                "| key | about | default | allowed | taken over at |\n|---|---|---|---|---|\n",
+                list->entries_max);
+    for (size_t i = 0; i < list->key_count; i++) {
+        add_key_reference(list, &list->keys[i], page);
+    }
+}
+
+static void add_lists_reference(enum config_section section, struct text *page)
+{
+    for (size_t i = 0; i < CONFIG_LIST_COUNT; i++) {
+        if (config__lists[i].section == section) {
+            add_list_reference(&config__lists[i], page);
+        }
+    }
+}
+
+static void add_section_reference(enum config_section section, struct text *page)
+{
+    text_printf(page, "\n## Section `%s`\n\n%s\n", config__section_path(section),
+                config__section_about(section));
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        if (config__options[i].section == section) {
+            add_option_reference(&config__options[i], page);
+        }
+    }
+    add_lists_reference(section, page);
 }
 
 void config__page_add_reference(struct text *page)
 {
     text_add(page, reference_head);
-    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        const struct config_option *option = &config__options[i];
-        if (i == 0 || option->section != option[-1].section) {
-            text_printf(page, "\n## Section `%s`\n\n%s\n", config__section_name(option->section),
-                        config__section_about(option->section));
-        }
-        add_option_reference(option, page);
-    }
-}
-
-/* Text in quotes: [::1]:1883 would start a list. */
-static void add_effective_value(const struct config_option *option, const struct config *config,
-                                struct text *page)
-{
-    struct config_value value = config__value_load(option, config);
-    if (option->kind == CONFIG_KIND_STRING || option->kind == CONFIG_KIND_ADDRESS) {
-        struct text words = {0};
-        config__value_add(option, value, &words);
-        text_add(page, "\"");
-        text_add_json(page, slice_of(words.data, words.len));
-        text_add(page, "\"");
-        text_fini(&words);
-    } else {
-        config__value_add(option, value, page);
-    }
-}
-
-void config__page_add_effective(const struct config *config,
-                                char *const places[static CONFIG_OPTION_COUNT], struct text *page)
-{
-    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        const struct config_option *option = &config__options[i];
-        if (i == 0 || option->section != option[-1].section) {
-            text_printf(page, "%s:\n", config__section_name(option->section));
-        }
-        text_printf(page, "  %s: ", option->key);
-        add_effective_value(option, config, page);
-        text_printf(page, " # %s\n", places[i] == NULL ? "default" : places[i]);
+    add_lists_reference(CONFIG_SECTION_ROOT, page);
+    for (enum config_section i = 0; i < CONFIG_SECTION_COUNT; i++) {
+        add_section_reference(i, page);
     }
 }

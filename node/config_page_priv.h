@@ -14,9 +14,7 @@ void config__page_add_help(struct text *page);
 /* --print-reference: docs/configuration.md */
 void config__page_add_reference(struct text *page);
 
-/* --print-config: a YAML file that gives the same configuration; `places` says for each option
- * whence. */
-void config__page_add_effective(const struct config *config,
-                                char *const places[static CONFIG_OPTION_COUNT], struct text *page);
+/* --print-config: a YAML file that gives the same configuration, but for secrets, which are ***. */
+void config__page_add_effective(const struct config *config, struct text *page);
 
 #endif

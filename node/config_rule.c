@@ -1,11 +1,50 @@
-#include "node/config_option_priv.h"
+#include "node/config_rule_priv.h"
+
+#include <strings.h>
 
 #include "base/log.h"
 #include "codec/topic.h"
-#include "storage/mysql_url.h"
+#include "node/auth/acl.h"
 
-/* The one place that knows the syntax is the log; a filter that is good is in effect from then on.
+/* Are they the same, whatever the case? */
+static bool same_word(struct slice s, const char *word)
+{
+    return s.len == strlen(word) && strncasecmp((const char *)s.data, word, s.len) == 0;
+}
+
+static bool is_level(struct slice word)
+{
+    bool known = same_word(word, "warn") || same_word(word, "trace");
+    for (int level = 0; level < LOG_LEVELS; level++) {
+        known = known || same_word(word, log_level_name((enum log_level)level));
+    }
+    return known;
+}
+
+static bool is_area(struct slice word)
+{
+    bool known = false;
+    for (int area = 0; area < LOG_AREA_COUNT; area++) {
+        known = known || same_word(word, log_area_name((enum log_area)area));
+    }
+    return known;
+}
+
+/* `item` is a level, or area=level. */
+static bool is_log_item(struct slice item)
+{
+    struct slice area = config__cut(&item, '=');
+    bool pair = item.data != NULL;
+    return pair ? is_area(area) && is_level(config__trimmed(item)) : is_level(area);
+}
+
+/* As log_set_filter, which would be in effect at once: a configuration is judged before it counts.
  */
+static enum err check_log_filter(const char *text)
+{
+    return config__all_items(text, is_log_item) ? ERR_OK : ERR_SYNTAX;
+}
+
 const struct config_text_rule config__log_filter = {
     .noun = "not a log filter",
     .allowed = "off, error, warning, notice, info or debug, and area=level pairs behind it, "
@@ -13,7 +52,7 @@ const struct config_text_rule config__log_filter = {
 #define X(name, text) " " text
     LOG_AREAS(X),
 #undef X
-    .check = log_set_filter,
+    .check = check_log_filter,
 };
 
 static enum err check_topic_prefix(const char *text)
@@ -29,7 +68,7 @@ const struct config_text_rule config__topic_prefix = {
 };
 
 /* Whatever the system takes, but nothing that tears a line of a log. */
-static enum err check_name(const char *text)
+enum err config__check_name(const char *text)
 {
     for (const char *at = text; *at != '\0'; at++) {
         if ((unsigned char)*at < ' ' || *at == 0x7f) {
@@ -42,138 +81,69 @@ static enum err check_name(const char *text)
 const struct config_text_rule config__file_name = {
     .noun = "not the name of a file",
     .allowed = "the name of a file",
-    .check = check_name,
+    .check = config__check_name,
 };
 
 const struct config_text_rule config__folder_name = {
     .noun = "not the name of a folder",
     .allowed = "the name of a folder",
-    .check = check_name,
+    .check = config__check_name,
 };
 
 const struct config_text_rule config__ca_file_name = {
     .noun = "not the name of a file",
     .allowed = "the name of a file",
-    .check = check_name,
+    .check = config__check_name,
     .none = "system",
 };
 
-static enum err check_node_id(const char *text)
+static enum err check_plain_text(const char *text)
 {
-    return check_name(text) == ERR_OK && utf8_valid(slice_text(text)) ? ERR_OK : ERR_SYNTAX;
+    return config__check_name(text) == ERR_OK && utf8_valid(slice_text(text)) ? ERR_OK : ERR_SYNTAX;
 }
 
 const struct config_text_rule config__node_id = {
     .noun = "not the name of a node",
     .allowed = "1 to 255 bytes of UTF-8 without control characters",
-    .check = check_node_id,
+    .check = check_plain_text,
     .none = "hostname",
-};
-
-static enum err check_mysql_url(const char *text)
-{
-    struct mysql_url url;
-    const char *why = NULL;
-    enum err err = mysql_url_parse(text, &url, &why);
-    if (err == ERR_OK) {
-        mysql_url_fini(&url);
-    }
-    return err;
-}
-
-/* All from the first colon behind the scheme to the last @ is hidden. */
-static void add_mysql_url_shown(const char *text, struct text *out)
-{
-    const char *user = strstr(text, "://") + strlen("://");
-    const char *user_end = strrchr(user, '@');
-    const char *colon = strchr(user, ':');
-    if (user_end == NULL || colon == NULL || colon > user_end) {
-        text_add(out, text);
-        return;
-    }
-    text_add_bytes(out, text, (size_t)(colon + 1 - text));
-    text_add(out, "***");
-    text_add(out, user_end);
-}
-
-const struct config_text_rule config__mysql_url = {
-    .noun = "not the URL of a database",
-    .allowed = "mysql://user:password@host:port/database, each part percent-encoded",
-    .check = check_mysql_url,
-    .add_shown = add_mysql_url_shown,
-};
-
-const struct config_text_rule config__acl_filter = {
-    .noun = "not a topic filter",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
-
-const struct config_text_rule config__auth_chain = {
-    .noun = "not a list of providers",
-    .allowed = "text without control characters",
-    .check = check_name,
-    .none = "default",
-};
-
-const struct config_text_rule config__http_url = {
-    .noun = "not a URL",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
-
-const struct config_text_rule config__jwt_algorithms = {
-    .noun = "not a list of algorithms",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
-
-const struct config_text_rule config__listener_address = {
-    .noun = "not an address",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
-
-const struct config_text_rule config__networks = {
-    .noun = "not a list of networks",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
-
-const struct config_text_rule config__openssl_list = {
-    .noun = "not a list",
-    .allowed = "text without control characters",
-    .check = check_name,
-    .none = "default",
-};
-
-const struct config_text_rule config__origins = {
-    .noun = "not a list of origins",
-    .allowed = "text without control characters",
-    .check = check_name,
-    .none = "any",
 };
 
 const struct config_text_rule config__plain_text = {
     .noun = "not plain text",
-    .allowed = "text without control characters",
-    .check = check_name,
+    .allowed = "UTF-8 without control characters",
+    .check = check_plain_text,
 };
+
+/* Who uses the output of --print-config as a file would give all users the same password. */
+static enum err check_secret(const char *text)
+{
+    return strcmp(text, CONFIG_HIDDEN) != 0 ? check_plain_text(text) : ERR_SYNTAX;
+}
+
+static void add_hidden(const char *text, struct text *out)
+{
+    (void)text;
+    text_add(out, CONFIG_HIDDEN);
+}
 
 const struct config_text_rule config__secret = {
-    .noun = "not a secret",
-    .allowed = "text without control characters",
-    .check = check_name,
+    .noun = "not a password",
+    .allowed = "a hash, or a password in UTF-8 without control characters; not " CONFIG_HIDDEN
+               ", which --print-config prints in its place",
+    .check = check_secret,
+    .add_shown = add_hidden,
 };
 
-const struct config_text_rule config__sql_database = {
-    .noun = "not a database",
-    .allowed = "text without control characters",
-    .check = check_name,
-};
+static enum err check_acl_filter(const char *text)
+{
+    return acl_filter_complaint(slice_text(text)) == NULL ? check_plain_text(text) : ERR_SYNTAX;
+}
 
-const struct config_text_rule config__url_path = {
-    .noun = "not a path",
-    .allowed = "text without control characters",
-    .check = check_name,
+const struct config_text_rule config__acl_filter = {
+    .noun = "not the topic filter of an access rule",
+    .allowed =
+        "a topic filter without $share; in a level of it one of %c, %u, %C, %O, %U, and %% for "
+        "a percent sign",
+    .check = check_acl_filter,
 };

@@ -1,10 +1,15 @@
 #include "node/config_source_priv.h"
 
+#include <openssl/crypto.h>
+
 #include "base/mem.h"
 
 void config__settings_fini(struct config_settings *settings)
 {
     for (size_t i = 0; i < settings->count; i++) {
+        if (settings->items[i].words != NULL) { /* it may be a secret */
+            OPENSSL_cleanse(settings->items[i].words, strlen(settings->items[i].words));
+        }
         mem_free(settings->items[i].words);
         mem_free(settings->items[i].place);
     }
@@ -18,7 +23,9 @@ void config__settings_add(struct config_settings *settings, struct config_settin
         settings->cap = settings->cap * 2 + 16;
         settings->items = mem_resize(settings->items, settings->cap * sizeof(settings->items[0]));
     }
-    setting.words = mem_copy_text(setting.words, strlen(setting.words));
+    if (setting.words != NULL) {
+        setting.words = mem_copy_text(setting.words, strlen(setting.words));
+    }
     setting.place = mem_copy_text(setting.place, strlen(setting.place));
     settings->items[settings->count++] = setting;
 }

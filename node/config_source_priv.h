@@ -9,15 +9,20 @@
 #ifndef PULSE_NODE_CONFIG_SOURCE_PRIV_H
 #define PULSE_NODE_CONFIG_SOURCE_PRIV_H
 
-#include "node/config_option_priv.h"
+#include "node/config_list_priv.h"
 
 /* Larger files are not configuration. */
-#define CONFIG_FILE_MAX (1024 * 1024)
+#define CONFIG_FILE_MAX (16 * 1024 * 1024)
 
+/*
+ * A value for an option, or for a key of the last entry of `list`, or (without an option) the
+ * beginning of a new entry of `list`.
+ */
 struct config_setting {
     const struct config_option *option;
+    const struct config_list *list; /* NULL: the option is no key of a list */
     enum config_origin origin;
-    char *words; /* the value, as it was written */
+    char *words; /* the value, as it was written; NULL of a new entry */
     char *place; /* "pulse.yaml:12", "PULSE_SERVER_BIND", "--bind"; printable */
 };
 
@@ -44,14 +49,23 @@ void config__settings_imply_engine(struct config_settings *settings, size_t from
 must_check enum err config__file_read(struct config_settings *settings, const char *path,
                                       struct text *error);
 
+/* Where everything stands in a file; 0: it is not there. */
+struct config_outline {
+    size_t options[CONFIG_OPTION_COUNT];
+    struct {
+        size_t (*entries)[1 + CONFIG_LIST_KEYS_MAX]; /* the entry, and each of its keys */
+        size_t count;
+    } lists[CONFIG_LIST_COUNT];
+};
+
 /*
- * Writes the line of each option that `text` names, 0 for the others, after checking all that the
- * schema can't say well: unknown keys, keys given twice, values that are not single ones. `name` is
- * the printable name of the file.
+ * Writes the lines of all that `text` names, after checking what the schema can't say well: unknown
+ * keys, keys given twice, values that are not single ones, keys that must be given. `name` is the
+ * printable name of the file. End `outline` with config__outline_fini, whatever was returned.
  */
 must_check enum err config__outline_read(struct slice text, const char *name,
-                                         size_t lines[static CONFIG_OPTION_COUNT],
-                                         struct text *error);
+                                         struct config_outline *outline, struct text *error);
+void config__outline_fini(struct config_outline *outline);
 
 /* Reads PULSE_*, MQTT_RS_* and RUST_LOG. Adds one line to `warnings` for each that looks meant for
  * us. */

@@ -7,14 +7,23 @@
 #ifndef PULSE_NODE_CONFIG_TOGETHER_PRIV_H
 #define PULSE_NODE_CONFIG_TOGETHER_PRIV_H
 
-#include "node/config_option_priv.h"
+#include "node/config_priv.h"
 
-/* `places` says for each option whence it comes; NULL: the default. */
-must_check enum err config__check_together(const struct config *config,
-                                           char *const places[static CONFIG_OPTION_COUNT],
-                                           struct text *error);
+must_check enum err config__check_together(const struct config *config, struct text *error);
 
 /* Adds one line for each value that is good but can't be meant. */
 void config__warn_together(const struct config *config, struct text *warnings);
+
+/* ---- for the parts of it --------------------------------------------------------------------- */
+
+/* Starts an error or a warning about an option: where it comes from, and its path. */
+void config__complain(const struct config *config, size_t option, struct text *error);
+
+/* The listeners (config_listener.c). */
+must_check enum err config__check_listeners(const struct config *config, struct text *error);
+
+/* Providers, users, access rules (config_auth.c). */
+must_check enum err config__check_auth(const struct config *config, struct text *error);
+void config__warn_auth(const struct config *config, struct text *warnings);
 
 #endif

@@ -1,6 +1,7 @@
 #include "node/config_value_priv.h"
 
 #include <inttypes.h>
+#include <openssl/crypto.h>
 
 #include "base/mem.h"
 
@@ -373,16 +374,29 @@ void config__value_add_allowed(const struct config_option *option, struct text *
     }
 }
 
-/* The field of `option`. The offset is that of a field of the type that its kind names. */
-static void *field(const struct config_option *option, struct config *config)
+static bool is_text(const struct config_option *option)
 {
-    return (char *)config + option->offset;
+    return option->kind == CONFIG_KIND_STRING || option->kind == CONFIG_KIND_ADDRESS;
 }
 
-void config__value_store(const struct config_option *option, struct config_value value,
-                         struct config *config)
+static bool may_be_secret(const struct config_option *option)
 {
-    void *place = field(option, config);
+    return option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL;
+}
+
+static void free_text(const struct config_option *option, char *text)
+{
+    if (text != NULL && may_be_secret(option)) {
+        OPENSSL_cleanse(text, strlen(text));
+    }
+    mem_free(text);
+}
+
+/* The offset of an option is that of a field of the type that its kind names. */
+void config__value_store(const struct config_option *option, struct config_value value,
+                         void *object)
+{
+    void *place = (char *)object + option->offset;
     const char **text = place;
     switch (option->kind) {
     case CONFIG_KIND_BOOL:
@@ -398,16 +412,15 @@ void config__value_store(const struct config_option *option, struct config_value
         break;
     case CONFIG_KIND_STRING:
     case CONFIG_KIND_ADDRESS:
-        mem_free((char *)*text);
+        free_text(option, (char *)*text);
         *text = value.text == NULL ? NULL : mem_copy_text(value.text, strlen(value.text));
         break;
     }
 }
 
-struct config_value config__value_load(const struct config_option *option,
-                                       const struct config *config)
+struct config_value config__value_load(const struct config_option *option, const void *object)
 {
-    const void *place = (const char *)config + option->offset;
+    const void *place = (const char *)object + option->offset;
     switch (option->kind) {
     case CONFIG_KIND_BOOL:
         return (struct config_value){.number = *(const CONFIG_C_BOOL *)place};
@@ -422,4 +435,34 @@ struct config_value config__value_load(const struct config_option *option,
         break;
     }
     return (struct config_value){.number = *(const uint64_t *)place};
+}
+
+bool config__value_equal(const struct config_option *option, struct config_value a,
+                         struct config_value b)
+{
+    return is_text(option) ? strcmp(a.text, b.text) == 0 : a.number == b.number;
+}
+
+bool config__value_is_default(const struct config_option *option, const void *object)
+{
+    struct config_value initial = {0};
+    struct text reason = {0};
+    if (option->initial == NULL) {
+        return false;
+    }
+    enum err err = config__value_parse(option, option->initial, &initial, &reason);
+    ASSERT(err == ERR_OK);
+    return config__value_equal(option, config__value_load(option, object), initial);
+}
+
+bool config__value_has_secret(const struct config_option *option, const char *words)
+{
+    if (!may_be_secret(option) || is_off(option, words)) {
+        return false;
+    }
+    struct text shown = {0};
+    option->rule->add_shown(words, &shown);
+    bool hides = shown.len == 0 || strcmp(shown.data, words) != 0;
+    text_fini(&shown);
+    return hides;
 }

@@ -28,12 +28,21 @@ void config__value_add(const struct config_option *option, struct config_value v
 /* Adds what is allowed, such as "0 to 64". */
 void config__value_add_allowed(const struct config_option *option, struct text *text);
 
-/* Stores a copy in `config`, and frees what was there. */
+/* Stores a copy in `object`, the configuration or an entry of a list, and frees what was there. */
 void config__value_store(const struct config_option *option, struct config_value value,
-                         struct config *config);
+                         void *object);
 
-/* Borrows the value of `option` from `config`, until it is stored again. */
-struct config_value config__value_load(const struct config_option *option,
-                                       const struct config *config);
+/* Borrows the value of `option` from `object`, until it is stored again. */
+struct config_value config__value_load(const struct config_option *option, const void *object);
+
+/* Are they the same? */
+bool config__value_equal(const struct config_option *option, struct config_value a,
+                         struct config_value b);
+
+/* Is the value in `object` the default? A key that must be given has none. */
+bool config__value_is_default(const struct config_option *option, const void *object);
+
+/* Is there something in the good value `words` that must not be shown? */
+bool config__value_has_secret(const struct config_option *option, const char *words);
 
 #endif

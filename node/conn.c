@@ -3,15 +3,17 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/alias.h"
 #include "node/delivery.h"
+#include "node/layers.h"
 #include "node/session.h"
 #include "node/throttle.h"
+#include "node/trace.h"
 #include "node/transport.h"
 #include "node/worker.h"
 
@@ -23,7 +25,8 @@
 #define ANSWERS_MAX 65536
 
 static const uint8_t conn_next[CONN_STATES] = {
-    [CONN_CONNECT] = BIT(CONN_ONLINE) | BIT(CONN_LINGER) | BIT(CONN_CLOSED),
+    [CONN_CONNECT] = BIT(CONN_AUTH) | BIT(CONN_ONLINE) | BIT(CONN_LINGER) | BIT(CONN_CLOSED),
+    [CONN_AUTH] = BIT(CONN_ONLINE) | BIT(CONN_LINGER) | BIT(CONN_CLOSED),
     [CONN_ONLINE] = BIT(CONN_LINGER) | BIT(CONN_CLOSED),
     [CONN_LINGER] = BIT(CONN_CLOSED),
     [CONN_CLOSED] = 0,
@@ -39,26 +42,14 @@ void conn_enter(struct conn *conn, enum conn_state next)
 
 static void on_timer(struct timer *timer);
 
-static bool too_many(struct worker *worker)
+static struct conn *create(struct worker *worker, const struct conn_start *start)
 {
-    uint32_t before = atomic_fetch_add_explicit(&worker->broker->sockets, 1, memory_order_relaxed);
-    if (before < worker->broker->sockets_max) {
-        return false;
-    }
-    atomic_fetch_sub_explicit(&worker->broker->sockets, 1, memory_order_relaxed);
-    return true;
-}
-
-void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
-{
-    if (worker->stopping || too_many(worker)) {
-        metric_add(&worker->metrics, METRIC_SOCKETS_REFUSED, 1);
-        worker_warn_limit(worker, "client turned away: limits.max_connections is reached");
-        close(fd);
-        return;
-    }
     struct conn *conn = mem_alloc(sizeof(*conn));
     conn->worker = worker;
+    conn->listener = start->listener;
+    conn->layers = start->layers;
+    conn->counted = true;
+    conn->address = start->address;
     conn->timer.fire = on_timer;
     conn->max_packet_size = UINT32_MAX;
     conn->receive_maximum = UINT16_MAX;
@@ -69,17 +60,32 @@ void conn_open(struct worker *worker, uv_os_sock_t fd, struct slice early)
     list_init(&conn->of_worker);
     list_append(&worker->conns, &conn->of_worker);
     metric_add(&worker->metrics, METRIC_SOCKETS, 1);
-    if (transport_open(conn, fd) != ERR_OK) {
+    return conn;
+}
+
+/* What may be said only of one that has just come. */
+static void welcome(struct conn *conn)
+{
+    metric_add(&conn->worker->metrics, METRIC_SOCKETS_TOTAL, 1);
+    if (conn->layers == NULL || conn->layers->proxy_mode == PROXY_OFF) {
+        conn_admit_address(conn);
+    }
+}
+
+void conn_open(struct worker *worker, const struct conn_start *start)
+{
+    struct conn *conn = create(worker, start);
+    if (transport_open(conn, start->fd) != ERR_OK || worker->stopping) {
         transport_close(conn);
         return;
     }
     timer_arm(&worker->timers, &conn->timer,
               worker_now(worker) + worker->config->limits_connect_timeout);
     transport_read_start(conn);
-    if (early.len > 0) {
-        conn_input(conn, early);
+    if (start->moved) {
+        conn_input(conn, start->early);
     } else {
-        metric_add(&worker->metrics, METRIC_SOCKETS_TOTAL, 1);
+        welcome(conn);
     }
 }
 
@@ -103,7 +109,7 @@ void conn_answered(struct conn *conn, size_t len)
 
 void conn_written(struct conn *conn)
 {
-    if (conn->state == CONN_LINGER && conn->out.len == 0) {
+    if (conn->state == CONN_LINGER && transport_drained(conn)) {
         transport_shutdown(conn);
         timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + LINGER_MS);
     }
@@ -149,10 +155,12 @@ static uint64_t patience_deadline(const struct conn *conn)
 void conn_arm_timer(struct conn *conn)
 {
     if (conn->state != CONN_ONLINE) {
-        return; /* CONNECT and LINGER have one deadline each, set at their start */
+        return; /* the others have one deadline each, set at their start */
     }
     uint64_t due = earlier(stall_deadline(conn), keep_alive_deadline(conn));
     due = earlier(due, patience_deadline(conn));
+    due = earlier(due, conn_rights_deadline(conn));
+    due = earlier(due, conn_rate_deadline(conn));
     /* Later than it is set: it will ring early once and be set again, which saves moving it per
      * packet. */
     if (due < CLOCK_NEVER && (!timer_armed(&conn->timer) || due < conn->timer.deadline_ms)) {
@@ -169,31 +177,47 @@ static bool made_progress(struct conn *conn)
     return moved;
 }
 
+/* Something that ONLINE waits for is due, or was before it moved. */
+static void on_due(struct conn *conn)
+{
+    uint64_t now = worker_now(conn->worker);
+    if (keep_alive_deadline(conn) <= now) {
+        conn_close(conn, METRIC_CLOSED_KEEP_ALIVE, MQTT_REASON_KEEP_ALIVE_TIMEOUT, true);
+        return;
+    }
+    if (stall_deadline(conn) <= now && !made_progress(conn)) {
+        conn_close(conn, METRIC_CLOSED_SLOW, MQTT_REASON_QUOTA_EXCEEDED, false);
+        return;
+    }
+    if (conn_rights_deadline(conn) <= now) {
+        conn_close(conn, METRIC_CLOSED_NOT_AUTHORIZED, MQTT_REASON_NOT_AUTHORIZED, true);
+        return;
+    }
+    conn->stalled_since_ms = stall_deadline(conn) <= now ? now : conn->stalled_since_ms;
+    if (patience_deadline(conn) <= now) {
+        reclaim_enter();
+        throttle_release(conn); /* from now on its messages are dropped: delivery.c */
+        reclaim_leave();
+    }
+    if (conn_rate_deadline(conn) <= now) {
+        conn_rate_go_on(conn);
+    }
+    conn_arm_timer(conn);
+}
+
 static void on_timer(struct timer *timer)
 {
     struct conn *conn = container_of(timer, struct conn, timer);
-    uint64_t now = worker_now(conn->worker);
     switch ((enum conn_state)conn->state) {
     case CONN_CONNECT:
+    case CONN_AUTH:
         conn_close(conn, METRIC_CLOSED_CONNECT_TIMEOUT, MQTT_REASON_MAXIMUM_CONNECT_TIME, false);
         return;
     case CONN_LINGER:
         transport_close(conn);
         return;
     case CONN_ONLINE:
-        if (keep_alive_deadline(conn) <= now) {
-            conn_close(conn, METRIC_CLOSED_KEEP_ALIVE, MQTT_REASON_KEEP_ALIVE_TIMEOUT, true);
-        } else if (stall_deadline(conn) <= now && !made_progress(conn)) {
-            conn_close(conn, METRIC_CLOSED_SLOW, MQTT_REASON_QUOTA_EXCEEDED, false);
-        } else {
-            conn->stalled_since_ms = stall_deadline(conn) <= now ? now : conn->stalled_since_ms;
-            if (patience_deadline(conn) <= now) {
-                reclaim_enter();
-                throttle_release(conn); /* from now on its messages are dropped: delivery.c */
-                reclaim_leave();
-            }
-            conn_arm_timer(conn);
-        }
+        on_due(conn);
         return;
     case CONN_CLOSED:
     case CONN_STATES:
@@ -226,7 +250,7 @@ void conn_violation(struct conn *conn, enum mqtt_reason reason, const char *what
         metric_add(&conn->worker->metrics, METRIC_PARSE_ERROR_DECODE, 1);
     }
     struct slice id = conn->session != NULL ? session_client_id(conn->session) : slice_of(NULL, 0);
-    char peer[64];
+    char peer[CONN_PEER_SIZE];
     log_debug(LOG_CONN, "protocol violation", log_text("what", what),
               log_text("reason", mqtt_reason_name(reason)), log_slice("client_id", id),
               log_text("peer", conn_peer(conn, peer, sizeof(peer))));
@@ -273,6 +297,10 @@ void conn_drop_state(struct conn *conn)
     alias_out_destroy(conn->aliases_out);
     conn->aliases_in = NULL;
     conn->aliases_out = NULL;
+    conn_login_end(conn);
+    conn_drop_rights(conn);
+    mem_free(conn->rate);
+    conn->rate = NULL;
     conn_drop_input(conn);
 }
 
@@ -281,7 +309,11 @@ static void leave_session(struct conn *conn)
 {
     struct session *session = conn->session;
     say_goodbye(conn);
+    trace_detach(conn);
     metric_add(&conn->worker->metrics, METRIC_CONNECTIONS, -1);
+    if (conn->rate_paused) {
+        conn_rate_go_on(conn);
+    }
     conn->session = NULL;
     enum will_fate fate = conn->keep_will ? WILL_DUE : WILL_WITHDRAWN;
     session_detach(session, conn->close_metric == METRIC_CLOSED_SHUTDOWN ? WILL_DEFERRED : fate);
@@ -292,12 +324,17 @@ static void leave_session(struct conn *conn)
 static void linger(struct conn *conn)
 {
     conn_enter(conn, CONN_LINGER);
-    uint64_t patience = conn->out.len == 0 ? LINGER_MS
+    transport_flush(conn); /* with the farewell of its layers */
+    if (!conn->handle_open) {
+        return;
+    }
+    bool drained = transport_drained(conn);
+    uint64_t patience = drained ? LINGER_MS
                         : conn->worker->stopping
                             ? conn->worker->config->server_shutdown_drain_timeout_ms
                             : LINGER_UNSENT_MS;
     timer_arm(&conn->worker->timers, &conn->timer, worker_now(conn->worker) + patience);
-    if (conn->out.len == 0) {
+    if (drained) {
         transport_shutdown(conn);
     }
     transport_read_start(conn);
@@ -317,32 +354,41 @@ void conn_finish(struct conn *conn)
         leave_session(conn);
     }
     conn_drop_state(conn);
-    transport_flush(conn);
     if (peer_is_gone(conn)) {
+        transport_flush(conn);
         transport_close(conn);
     } else {
         linger(conn);
     }
 }
 
+void conn_peer_address(const struct conn *conn, struct sockaddr_storage *out)
+{
+    uv_os_fd_t fd;
+    socklen_t len = sizeof(*out);
+    memset(out, 0, sizeof(*out));
+    if (conn->layers != NULL && conn->layers->source != NULL) {
+        *out = *conn->layers->source;
+    } else if (conn->handle_open && uv_fileno(&conn->io.handle, &fd) == 0) {
+        (void)getpeername(fd, (struct sockaddr *)out, &len); /* AF_UNSPEC then */
+    }
+}
+
 const char *conn_peer(const struct conn *conn, char *out, size_t size)
 {
     struct sockaddr_storage address;
-    int len = sizeof(address);
     char host[INET6_ADDRSTRLEN] = "?";
-    unsigned port = 0;
-    if (conn->handle_open &&
-        uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0) {
-        if (address.ss_family == AF_INET6) {
-            const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-            uv_ip6_name(in6, host, sizeof(host));
-            port = ntohs(in6->sin6_port);
-        } else {
-            const struct sockaddr_in *in4 = (const struct sockaddr_in *)&address;
-            uv_ip4_name(in4, host, sizeof(host));
-            port = ntohs(in4->sin_port);
-        }
+    conn_peer_address(conn, &address);
+    if (address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
+        uv_ip6_name(in6, host, sizeof(host));
+        snprintf(out, size, "[%s]:%u", host, ntohs(in6->sin6_port));
+    } else if (address.ss_family == AF_INET) {
+        const struct sockaddr_in *in4 = (const struct sockaddr_in *)&address;
+        uv_ip4_name(in4, host, sizeof(host));
+        snprintf(out, size, "%s:%u", host, ntohs(in4->sin_port));
+    } else {
+        snprintf(out, size, "%s", address.ss_family == AF_UNIX ? "unix" : "?");
     }
-    snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, port);
     return out;
 }

@@ -6,6 +6,7 @@
 #include "codec/topic.h"
 #include "node/journal.h"
 #include "node/session.h"
+#include "node/trace.h"
 #include "node/transport.h"
 #include "node/will.h"
 #include "node/worker.h"
@@ -38,7 +39,7 @@ static bool may_answer(const struct conn *conn, enum mqtt_reason reason)
 
 static void refuse(struct conn *conn, struct admission *admission, enum mqtt_reason reason)
 {
-    char peer[64];
+    char peer[CONN_PEER_SIZE];
     log_debug(LOG_CONN, "connect refused", log_text("reason", mqtt_reason_name(reason)),
               log_slice("client_id", admission->connect.client_id),
               log_text("peer", conn_peer(conn, peer, sizeof(peer))));
@@ -61,7 +62,8 @@ static void refuse(struct conn *conn, struct admission *admission, enum mqtt_rea
 static enum mqtt_reason check(const struct conn *conn, const struct mqtt_connect *connect)
 {
     const struct config *config = conn->worker->config;
-    if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
+    if (conn->worker->broker->auth == NULL &&
+        mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
         return MQTT_REASON_BAD_AUTHENTICATION_METHOD;
     }
     if (atomic_load_explicit(&conn->worker->broker->stopping, memory_order_relaxed)) {
@@ -71,7 +73,8 @@ static enum mqtt_reason check(const struct conn *conn, const struct mqtt_connect
         if (slice_starts_with(connect->will.topic, "$SYS/")) {
             return MQTT_REASON_NOT_AUTHORIZED;
         }
-        if (topic_levels(connect->will.topic) > config->limits_topic_levels_max) {
+        if (topic_levels(connect->will.topic) > config->limits_topic_levels_max ||
+            connect->will.topic.len > config->limits_topic_bytes_max) {
             return MQTT_REASON_TOPIC_NAME_INVALID;
         }
     }
@@ -219,6 +222,7 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     conn_enter(conn, CONN_ONLINE);
     timer_disarm(&worker->timers, &conn->timer);
     conn->keep_will = true;
+    conn->online_since_ms = worker_now(worker);
     conn->resumed = admission->connack.session_present;
     metric_add(&worker->metrics, METRIC_CONNECTIONS, 1);
     metric_add(&worker->metrics, METRIC_CONNECTIONS_TOTAL, 1);
@@ -229,16 +233,19 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
         set_response_info(conn, admission);
     }
     conn_send_connack(conn, &admission->connack);
+    conn_start_rate(conn);
     conn_arm_timer(conn);
     if (log_enabled(LOG_CONN, LOG_LEVEL_INFO)) {
-        char peer[64];
+        char peer[CONN_PEER_SIZE];
         log_info(LOG_CONN, "client connected", log_slice("client_id", session_client_id(session)),
                  log_text("peer", conn_peer(conn, peer, sizeof(peer))),
                  log_uint("version", conn->version),
                  log_uint("keep_alive", conn->keep_alive_ms / 1500),
                  log_uint("session_present", admission->connack.session_present));
     }
+    conn_check_session(conn);
     session_attach(session, conn);
+    trace_attach(conn);
     session_set_will(session, will); /* storage must know the session first */
 }
 
@@ -250,6 +257,12 @@ static bool wants_kept_session(const struct mqtt_connect *connect)
 
 static void admit(struct conn *conn, struct admission *admission)
 {
+    const struct mqtt_connect *connect = &admission->connect;
+    if (connect->has_will && !conn_may_publish(conn, connect->will.topic)) {
+        metric_add(&conn->worker->metrics, METRIC_DENIED_WILL, 1);
+        refuse(conn, admission, MQTT_REASON_NOT_AUTHORIZED);
+        return;
+    }
     if (wants_kept_session(&admission->connect) && journal_refuses(conn->worker)) {
         worker_warn_limit(conn->worker, "client refused: storage takes nothing at present");
         refuse(conn, admission, MQTT_REASON_SERVER_BUSY);
@@ -303,7 +316,44 @@ void conn_on_connect(struct conn *conn, struct slice body)
         transport_read_stop(conn);
         return;
     }
+    if (conn->worker->broker->auth != NULL) {
+        conn_login_begin(conn, body, connect);
+        return;
+    }
     admit(conn, &admission);
+}
+
+void conn_login_done(struct conn *conn, struct slice body, struct slice client_id,
+                     struct slice method, struct slice data)
+{
+    struct admission admission = {.connect.version = 0};
+    enum mqtt_reason reason = mqtt_decode_connect(body, &admission.connect);
+    ASSERT(reason == MQTT_REASON_SUCCESS); /* it was before */
+    if (admission.connect.client_id.len == 0) {
+        set_prop(&admission.connack, MQTT_PROP_ASSIGNED_CLIENT_ID);
+        admission.connack.props.assigned_client_id = client_id;
+        admission.connect.client_id = client_id;
+    }
+    if (method.len > 0) {
+        set_prop(&admission.connack, MQTT_PROP_AUTH_METHOD);
+        admission.connack.props.auth_method = method;
+    }
+    if (data.len > 0) {
+        set_prop(&admission.connack, MQTT_PROP_AUTH_DATA);
+        admission.connack.props.auth_data = data;
+    }
+    reason = check(conn, &admission.connect);
+    if (reason != MQTT_REASON_SUCCESS) { /* the node may be stopping by now */
+        refuse(conn, &admission, reason);
+        return;
+    }
+    admit(conn, &admission);
+}
+
+void conn_login_refused(struct conn *conn, enum mqtt_reason reason)
+{
+    struct admission admission = {.connect.version = conn->version};
+    refuse(conn, &admission, reason);
 }
 
 void conn_refuse_large_connect(struct conn *conn, struct slice start)

@@ -1,4 +1,5 @@
 #include "node/conn.h"
+#include "node/conn_stranger.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -17,7 +18,20 @@ static uint32_t packet_size_max(const struct conn *conn)
     const struct config *config = conn->worker->config;
     uint64_t max = config->limits_server_maximum_packet_size;
     uint64_t first = config->limits_packet_before_connect_max;
-    return (uint32_t)(conn->state == CONN_CONNECT && first < max ? first : max);
+    return (uint32_t)(conn->state < CONN_ONLINE && first < max ? first : max);
+}
+
+/* Before CONNACK. */
+static void on_early_packet(struct conn *conn, const struct mqtt_frame *frame, struct slice packet)
+{
+    struct slice body = slice_from(packet, frame->header_len);
+    if (conn->state == CONN_CONNECT && frame->type == MQTT_CONNECT && frame->flags == 0) {
+        conn_on_connect(conn, body);
+    } else if (conn->state == CONN_AUTH && frame->type == MQTT_AUTH) {
+        conn_on_auth(conn, body);
+    } else if (conn->state != CONN_CONNECT || !conn_turn_stranger_away(conn, packet)) {
+        conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "not a packet to begin with");
+    }
 }
 
 static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct slice packet)
@@ -26,12 +40,11 @@ static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct 
     metric_add(&conn->worker->metrics, METRIC_PACKETS_IN, 1);
     /* whole packets count, not bytes [MQTT-3.1.2-22] */
     conn->last_in_ms = worker_now(conn->worker);
-    if (conn->state == CONN_CONNECT) {
-        if (frame->type == MQTT_CONNECT && frame->flags == 0) {
-            conn_on_connect(conn, body);
-        } else {
-            conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "first packet is not CONNECT");
-        }
+    if (conn->trace != NULL) {
+        trace_packet(conn, TRACE_IN, packet);
+    }
+    if (conn->state != CONN_ONLINE) {
+        on_early_packet(conn, frame, packet);
         return;
     }
     switch (frame->type) {
@@ -60,9 +73,11 @@ static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct 
     case MQTT_DISCONNECT:
         conn_on_disconnect(conn, body);
         return;
+    case MQTT_AUTH:
+        conn_on_auth(conn, body);
+        return;
     default:
-        /* A second CONNECT [MQTT-3.1.0-2], AUTH without a method, or a packet that only servers
-         * send. */
+        /* A second CONNECT [MQTT-3.1.0-2], or a packet that only servers send. */
         conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, mqtt_packet_name(frame->type));
     }
 }
@@ -95,6 +110,9 @@ static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame 
     enum mqtt_frame_status status = mqtt_frame_read(bytes, frame);
     if (status == MQTT_FRAME_MALFORMED ||
         (bytes.len > 0 && !flags_valid(conn, bytes.data[0] >> 4, bytes.data[0] & 15))) {
+        if (conn->state == CONN_CONNECT && conn_turn_stranger_away(conn, bytes)) {
+            return false;
+        }
         conn_violation(conn, MQTT_REASON_MALFORMED_PACKET, "fixed header");
         return false;
     }
@@ -110,7 +128,8 @@ static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame 
 
 bool conn_is_paused(const struct conn *conn)
 {
-    return conn->choked || (conn->session != NULL && conn->session->pauses > 0);
+    return conn->choked || conn_login_waits(conn) ||
+           (conn->session != NULL && conn->session->pauses > 0);
 }
 
 static bool may_parse(const struct conn *conn)
@@ -244,7 +263,6 @@ uv_buf_t conn_input_buffer(struct conn *conn)
 
 void conn_input_read(struct conn *conn, const uv_buf_t *buffer, size_t len)
 {
-    metric_add(&conn->worker->metrics, METRIC_BYTES_IN, (int64_t)len);
     if (buffer->base == (char *)conn->worker->read_buffer) {
         conn_input(conn, slice_of(buffer->base, len));
         return;
@@ -270,11 +288,13 @@ void conn_resumed(struct conn *conn)
 
 void conn_go_on(struct conn *conn)
 {
-    if (!may_parse(conn) || conn->session == NULL) {
+    if (!may_parse(conn)) {
         return;
     }
     conn->last_in_ms = worker_now(conn->worker); /* it was not the client that was silent */
-    conn->session->acked_ms = conn->last_in_ms;
+    if (conn->session != NULL) {
+        conn->session->acked_ms = conn->last_in_ms;
+    }
     if (conn->partial_len > 0) {
         parse_partial(conn);
     }

@@ -66,8 +66,13 @@ static uint8_t subscribe_one(struct session *session, const struct mqtt_subscrip
 {
     uint64_t levels_max = session->worker->config->limits_topic_levels_max;
     struct topic_filter filter;
-    if (!topic_filter_parse(wish->filter, &filter) || topic_levels(filter.filter) > levels_max) {
+    if (!topic_filter_parse(wish->filter, &filter) || topic_levels(filter.filter) > levels_max ||
+        filter.filter.len > session->worker->config->limits_topic_bytes_max) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
+    }
+    if (!conn_may_subscribe(session->conn, filter.filter)) {
+        metric_add(&session->worker->metrics, METRIC_DENIED_SUBSCRIBE, 1);
+        return MQTT_REASON_NOT_AUTHORIZED;
     }
     if (over_quota(session, &filter)) {
         metric_add(&session->worker->metrics, METRIC_SUBSCRIPTIONS_REFUSED, 1);

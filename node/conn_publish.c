@@ -35,14 +35,19 @@ static enum mqtt_reason resolve_alias(struct conn *conn, struct mqtt_publish *pu
 }
 
 /* What makes a well-formed publish unwelcome. */
-static enum mqtt_reason check(const struct conn *conn, const struct mqtt_publish *publish)
+static enum mqtt_reason check(struct conn *conn, const struct mqtt_publish *publish)
 {
     if (publish->topic.data[0] == '$' && slice_starts_with(publish->topic, "$SYS/")) {
         return MQTT_REASON_NOT_AUTHORIZED;
     }
-    uint64_t levels_max = conn->worker->config->limits_topic_levels_max;
-    if (publish->topic.len >= levels_max && topic_levels(publish->topic) > levels_max) {
+    const struct config *config = conn->worker->config;
+    uint64_t levels_max = config->limits_topic_levels_max;
+    if (publish->topic.len > config->limits_topic_bytes_max ||
+        (publish->topic.len >= levels_max && topic_levels(publish->topic) > levels_max)) {
         return MQTT_REASON_TOPIC_NAME_INVALID;
+    }
+    if (!conn_may_publish(conn, publish->topic)) {
+        return MQTT_REASON_NOT_AUTHORIZED;
     }
     if (publish->props.present != 0 && !mqtt_payload_format_valid(publish)) {
         return MQTT_REASON_PAYLOAD_FORMAT_INVALID;
@@ -226,6 +231,9 @@ void conn_on_publish(struct conn *conn, struct slice body, uint8_t flags)
     if (reason != MQTT_REASON_SUCCESS) {
         conn_violation(conn, reason, "PUBLISH");
         return;
+    }
+    if (conn->rate != NULL) {
+        conn_spend_rate(conn, body.len);
     }
     reason = check(conn, &publish);
     if (reason != MQTT_REASON_SUCCESS) {

@@ -1,5 +1,6 @@
 #include "node/conn.h"
 
+#include "node/trace.h"
 #include "node/worker.h"
 
 /* Packets of the server other than PUBLISH. Those that can't be had for lack of memory end the
@@ -18,9 +19,12 @@ static uint8_t *begin(struct conn *conn, size_t len)
     return at;
 }
 
-static void end(struct conn *conn, size_t len)
+static void end(struct conn *conn, const uint8_t *packet, size_t len)
 {
     outbuf_commit(&conn->out, len);
+    if (conn->trace != NULL) {
+        trace_packet(conn, TRACE_OUT, slice_of(packet, len));
+    }
     conn_answered(conn, len);
     metric_add(&conn->worker->metrics, METRIC_PACKETS_OUT, 1);
     conn_dirty(conn);
@@ -47,7 +51,7 @@ void conn_send_ack(struct conn *conn, enum mqtt_packet type, uint16_t packet_id,
     }
     struct writer writer = {.at = at, .end = at + len};
     mqtt_encode_ack(&writer, type, packet_id, reason, words, conn->version);
-    end(conn, len);
+    end(conn, at, len);
 }
 
 void conn_send_suback(struct conn *conn, enum mqtt_packet type, uint16_t packet_id,
@@ -67,7 +71,7 @@ void conn_send_suback(struct conn *conn, enum mqtt_packet type, uint16_t packet_
     }
     struct writer writer = {.at = at, .end = at + len};
     mqtt_encode_suback(&writer, type, packet_id, reasons, count, words, conn->version);
-    end(conn, len);
+    end(conn, at, len);
 }
 
 void conn_send_connack(struct conn *conn, const struct mqtt_connack *connack)
@@ -87,7 +91,7 @@ void conn_send_connack(struct conn *conn, const struct mqtt_connack *connack)
     }
     struct writer writer = {.at = at, .end = at + len};
     mqtt_encode_connack(&writer, &full, conn->version);
-    end(conn, len);
+    end(conn, at, len);
 }
 
 void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason)
@@ -105,7 +109,7 @@ void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason)
     }
     struct writer writer = {.at = at, .end = at + len};
     mqtt_encode_disconnect(&writer, reason, &props);
-    end(conn, len);
+    end(conn, at, len);
 }
 
 void conn_send_pingresp(struct conn *conn)
@@ -114,6 +118,23 @@ void conn_send_pingresp(struct conn *conn)
     if (at != NULL) {
         struct writer writer = {.at = at, .end = at + MQTT_PINGRESP_LEN};
         mqtt_encode_pingresp(&writer);
-        end(conn, MQTT_PINGRESP_LEN);
+        end(conn, at, MQTT_PINGRESP_LEN);
+    }
+}
+
+void conn_send_auth(struct conn *conn, enum mqtt_reason reason, struct slice method,
+                    struct slice data)
+{
+    struct mqtt_props props = {
+        .present = (uint64_t)1 << MQTT_PROP_AUTH_METHOD, .auth_method = method, .auth_data = data};
+    if (data.len > 0) {
+        props.present |= (uint64_t)1 << MQTT_PROP_AUTH_DATA;
+    }
+    size_t len = mqtt_auth_len(reason, &props);
+    uint8_t *at = begin(conn, len);
+    if (at != NULL) {
+        struct writer writer = {.at = at, .end = at + len};
+        mqtt_encode_auth(&writer, reason, &props);
+        end(conn, at, len);
     }
 }

@@ -10,6 +10,7 @@
 #include "node/session.h"
 #include "node/session_send.h"
 #include "node/throttle.h"
+#include "node/trace.h"
 #include "node/transport.h"
 #include "node/worker.h"
 
@@ -113,6 +114,9 @@ static bool write_own(struct encoder *encoder, struct conn *conn, const struct d
     struct writer writer = {.at = at, .end = at + head_len};
     (void)mqtt_encode_publish_head(&writer, &out);
     outbuf_commit(&conn->out, head_len);
+    if (conn->trace != NULL) {
+        trace_packet(conn, TRACE_OUT, slice_of(at, head_len));
+    }
     if (append_payload(conn, encoder->message) != ERR_OK) {
         broken(conn);
         return true;
@@ -173,6 +177,9 @@ static bool write_form(struct encoder *encoder, const struct encoded *form, stru
         at[form->id_at + 1] = (uint8_t)delivery->packet_id;
     }
     outbuf_commit(&conn->out, form->len);
+    if (conn->trace != NULL) {
+        trace_packet(conn, TRACE_OUT, slice_of(at, form->len));
+    }
     if (!form->whole && append_payload(conn, encoder->message) != ERR_OK) {
         broken(conn);
         return true;
@@ -283,9 +290,22 @@ static bool queue_full(const struct session *session, const struct message *mess
      * waited then, two clients that feed each other could wait for ever: only the bytes count.
      */
     bool deaf = session->pauses > 0 && conn_online(session->conn);
-    return (waits && !deaf && outbound_waiting(out) >= config->limits_max_offline_queue_len) ||
+    return worker_queues_full(session->worker, message_bytes(message)) ||
+           (waits && !deaf && outbound_waiting(out) >= config->limits_max_offline_queue_len) ||
            (out->count > 0 &&
             out->bytes + message_bytes(message) > config->limits_max_offline_queue_bytes);
+}
+
+/* Says why the new message is not kept: false, for make_room. */
+static bool drop_newest(const struct encoder *encoder, struct session *session)
+{
+    struct worker *worker = session->worker;
+    bool total = worker_queues_full(worker, message_bytes(encoder->message));
+    metric_add(&worker->metrics, total ? METRIC_DROPPED_QUEUES_FULL : METRIC_DROPPED_QUEUE_FULL, 1);
+    if (total) {
+        worker_warn_limit(worker, "messages are dropped: limits.max_queue_bytes_total is reached");
+    }
+    return false;
 }
 
 /* Makes room in a full queue, as the policies say. False: the new message is dropped, and counted.
@@ -303,14 +323,15 @@ static bool make_room(struct encoder *encoder, struct session *session)
     warn_once(session);
     if (config->limits_offline_queue_policy == OFFLINE_QUEUE_DROP_NEWEST ||
         config->limits_max_offline_queue_len == 0) {
-        metric_add(&session->worker->metrics, METRIC_DROPPED_QUEUE_FULL, 1);
-        return false;
+        return drop_newest(encoder, session);
     }
     while (queue_full(session, encoder->message, true) &&
            outbound_waiting(&session->outbound) > 0) {
         session_drop_first_waiting(session, METRIC_DROPPED_QUEUE_FULL);
     }
-    return true;
+    /* others hold what there may be in all */
+    return !worker_queues_full(session->worker, message_bytes(encoder->message)) ||
+           drop_newest(encoder, session);
 }
 
 static bool push(struct encoder *encoder, struct session *session, const struct delivery *delivery)
@@ -331,7 +352,7 @@ static bool push(struct encoder *encoder, struct session *session, const struct 
         return false;
     }
     metric_add(&session->worker->metrics, METRIC_QUEUED, 1);
-    metric_add(&session->worker->metrics, METRIC_QUEUED_BYTES, (int64_t)(out->bytes - before));
+    worker_queue_bytes(session->worker, (int64_t)(out->bytes - before));
     return true;
 }
 

@@ -1,10 +1,9 @@
 #include "node/http_routes_priv.h"
 
-#include <netinet/in.h>
-
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/http.h"
+#include "node/http_daemon.h"
 
 #define BODY_BYTES_MAX 256
 #define TYPE_TEXT "text/plain; charset=utf-8"
@@ -149,28 +148,13 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
     return send_reply(connection, &reply);
 }
 
-bool http__is_loopback(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-    }
-    if (address->sa_family == AF_INET6) {
-        const struct in6_addr *v6 =
-            &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
-    }
-    return false;
-}
-
 /* Changes are for whoever sits at this host, and not for a web page open in a browser here: with
  * Origin a browser says on whose behalf it writes. */
 static bool may_change(struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *peer = http_daemon_peer(connection);
     const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
-    return info != NULL && http__is_loopback(info->client_addr) && origin == NULL;
+    return peer != NULL && http_is_loopback(peer) && origin == NULL;
 }
 
 /* Keeps a piece of the body, or only notes that the body is too long. */

@@ -4,14 +4,12 @@
  * Owns      the body of a request until it is complete.
  * Thread    main.
  * Errors    the request's, as HTTP status codes.
- * Not here  sockets, limits, the loop (http.c).
+ * Not here  sockets, limits, the loop (http_daemon.c).
  */
 #ifndef PULSE_NODE_HTTP_ROUTES_PRIV_H
 #define PULSE_NODE_HTTP_ROUTES_PRIV_H
 
 #include <microhttpd.h>
-#include <stdbool.h>
-#include <sys/socket.h>
 
 /* Answers a request, called by the library as its parts come in: an MHD_AccessHandlerCallback.
  * `context` is a struct http_handlers. */
@@ -22,8 +20,5 @@ enum MHD_Result http__answer(void *context, struct MHD_Connection *connection, c
 /* Frees what http__answer kept for the request: an MHD_RequestCompletedCallback. */
 void http__answered(void *context, struct MHD_Connection *connection, void **request,
                     enum MHD_RequestTerminationCode code);
-
-/* Whether `address` is of this host's loopback network, IPv4 ones written as IPv6 included. */
-bool http__is_loopback(const struct sockaddr *address);
 
 #endif

@@ -19,8 +19,11 @@
 #include "node/config.h"
 #include "node/http.h"
 #include "node/metrics_page.h"
+#include "node/privileges.h"
+#include "node/reload.h"
 #include "node/retained.h"
 #include "node/storage_settings.h"
+#include "node/tls/tls.h"
 #include "storage/storage.h"
 
 #define EXIT_USAGE 2
@@ -34,6 +37,8 @@ struct node {
     uv_signal_t term;
     uv_signal_t interrupt;
     uv_signal_t toggle_debug;
+    uv_signal_t hang_up;
+    struct reload reload;
     uv_timer_t clock;
     uv_async_t all_ended;
     struct storage_settings storage;
@@ -156,10 +161,19 @@ static void on_toggle_signal(uv_signal_t *signal, int number)
     log_notice(LOG_MAIN, "log levels changed by signal");
 }
 
+static void on_reload_signal(uv_signal_t *signal, int number)
+{
+    struct node *node = signal->data;
+    (void)number;
+    if (node->serving && !node->stopping) {
+        (void)reload_now(&node->reload, node->broker); /* it has logged what went wrong */
+    }
+}
+
 static void start_signals(struct node *node)
 {
     signal(SIGPIPE, SIG_IGN);
-    uv_signal_t *handles[] = {&node->term, &node->interrupt, &node->toggle_debug};
+    uv_signal_t *handles[] = {&node->term, &node->interrupt, &node->toggle_debug, &node->hang_up};
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         uv_signal_init(&node->loop, handles[i]);
         handles[i]->data = node;
@@ -167,6 +181,7 @@ static void start_signals(struct node *node)
     uv_signal_start(&node->term, on_stop_signal, SIGTERM);
     uv_signal_start(&node->interrupt, on_stop_signal, SIGINT);
     uv_signal_start(&node->toggle_debug, on_toggle_signal, SIGUSR1);
+    uv_signal_start(&node->hang_up, on_reload_signal, SIGHUP);
 }
 
 static void close_handle(uv_handle_t *handle, void *arg)
@@ -199,8 +214,7 @@ static enum err start_serving(struct node *node)
     }
     start_clock(node);
     node->serving = true;
-    log_notice(LOG_MAIN, "ready", log_text("version", PULSE_VERSION),
-               log_text("bind", node->config.server_bind));
+    log_notice(LOG_MAIN, "ready", log_text("version", PULSE_VERSION));
     return ERR_OK;
 }
 
@@ -240,6 +254,12 @@ static enum err serve(struct node *node)
     node->all_ended.data = node;
     node->loaded.data = node;
     enum err err = start_http(node); /* first: who watches may see us start */
+    if (err == ERR_OK) {
+        err = privileges_drop(node->config.server_user);
+    }
+    if (err == ERR_OK) {
+        err = broker_load_secrets(node->broker);
+    }
     if (err == ERR_OK && uv_thread_create(&node->loader, load, node) != 0) {
         err = ERR_MEMORY;
     }
@@ -283,11 +303,14 @@ static int run(struct node *node)
     }
     start_signals(node);
     storage_settings_init(&node->storage, &node->config);
+    tls_init();
     enum err err = broker_create(&node->config, &node->broker);
     if (err == ERR_OK) {
-        err = serve(node);
+        err = broker_bind(node->broker);
+        err = err == ERR_OK ? serve(node) : err;
         stop_loop(node);
         broker_destroy(node->broker);
+        reload_fini(&node->reload);
     }
     log_notice(LOG_MAIN, "stopped");
     return err == ERR_OK ? 0 : 1;
@@ -302,6 +325,7 @@ int main(int argc, char **argv)
     }
     switch (config_load(&node.config, argc, argv, environ, stdout, stderr)) {
     case CONFIG_RUN:
+        node.reload = (struct reload){.argc = argc, .argv = argv, .environment = environ};
         code = run(&node);
         break;
     case CONFIG_EXIT_OK:

@@ -126,7 +126,7 @@ static void forget_session(struct session *session)
         }
     }
     struct metrics *metrics = &session->worker->metrics;
-    metric_add(metrics, METRIC_QUEUED_BYTES, -(int64_t)out->bytes);
+    worker_queue_bytes(session->worker, -(int64_t)out->bytes);
     if (session->inbound != NULL) {
         metric_add(metrics, METRIC_QOS2_INFLIGHT, -(int64_t)session->inbound->id_count);
     }
@@ -281,7 +281,7 @@ static enum err take_push(struct restore *restore, const struct operation *opera
         message->stored_refs++;
     }
     count_entry(own->session, &entry, 1);
-    metric_add(&own->session->worker->metrics, METRIC_QUEUED_BYTES, (int64_t)(out->bytes - before));
+    worker_queue_bytes(own->session->worker, (int64_t)(out->bytes - before));
     return ERR_OK;
 }
 

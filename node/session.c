@@ -106,7 +106,7 @@ static void count_lost(struct session *session)
             journal_pop(session, entry);
         }
     }
-    metric_add(metrics, METRIC_QUEUED_BYTES, -(int64_t)out->bytes);
+    worker_queue_bytes(session->worker, -(int64_t)out->bytes);
     if (session->inbound != NULL) {
         metric_add(metrics, METRIC_QOS2_INFLIGHT, -(int64_t)session->inbound->id_count);
     }

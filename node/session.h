@@ -55,6 +55,8 @@ struct session {
     uint64_t acked_ms;      /* the last time that the client finished a message */
     uint64_t stored_id;     /* names it in storage; 0: it is not kept there */
     uint64_t introduced;    /* journal: the number of the part that tells storage of it first */
+    uint64_t rights_seen;   /* acl_view_fingerprint of the last client; 0: not known */
+    uint64_t unsure_to;     /* messages before this position may be such as it may not have now */
     uint64_t held_to;       /* storage holds its QoS 2 messages before this position */
     uint32_t put_change;    /* journal: where its last SESSION_PUT may still gather, + 1 */
     uint32_t held_wait;     /* journal: where its last WAIT_HELD may still gather, + 1 */
@@ -152,5 +154,7 @@ struct subscription *session_find_subscription(struct session *session, struct s
 /* False: there was none. In a read section. */
 bool session_unsubscribe(struct session *session, struct slice filter, struct slice share);
 void session_unsubscribe_all(struct session *session);
+/* Ends one of its subscriptions, as session_unsubscribe. In a read section. */
+void session_end_subscription(struct session *session, struct subscription *sub);
 
 #endif

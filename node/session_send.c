@@ -29,7 +29,7 @@ static void drop_message(struct session *session, struct outbound_entry *entry,
     struct outbound *out = &session->outbound;
     size_t before = out->bytes;
     outbound_drop_message(out, entry, state);
-    metric_add(&session->worker->metrics, METRIC_QUEUED_BYTES, -(int64_t)(before - out->bytes));
+    worker_queue_bytes(session->worker, -(int64_t)(before - out->bytes));
 }
 
 /* An entry in flight is finished. */
@@ -46,7 +46,7 @@ void session_drop_first_waiting(struct session *session, enum metric why)
     size_t before = out->bytes;
     journal_pop(session, outbound_at(out, out->inflight));
     outbound_drop_first_waiting(out);
-    metric_add(&session->worker->metrics, METRIC_QUEUED_BYTES, -(int64_t)(before - out->bytes));
+    worker_queue_bytes(session->worker, -(int64_t)(before - out->bytes));
     metric_add(&session->worker->metrics, METRIC_QUEUED, -1);
     metric_add(&session->worker->metrics, why, 1);
 }
@@ -100,20 +100,39 @@ bool session_is_gated(const struct session *session, const struct outbound_entry
            (entry->gate == OUTBOUND_UNTIL_HELD && entry->position >= session->held_to);
 }
 
+/* Why the client should not get it; METRIC_COUNT: it should. */
+static enum metric unwelcome(const struct session *session, const struct outbound_entry *entry)
+{
+    if (message_expired(entry->message, worker_now(session->worker))) {
+        return METRIC_DROPPED_EXPIRED;
+    }
+    if (entry->position < session->unsure_to &&
+        !conn_may_receive(session->conn, message_topic(entry->message))) {
+        return METRIC_DROPPED_NOT_AUTHORIZED;
+    }
+    return METRIC_COUNT;
+}
+
+static void give_up(struct session *session, struct outbound_entry *entry, enum metric why)
+{
+    if (entry->state == OUTBOUND_WAITING) {
+        session_drop_first_waiting(session, why);
+    } else {
+        metric_add(&session->worker->metrics, why, 1);
+        finish(session, entry);
+        session->outbound.next++;
+    }
+}
+
 /* Sends, sends again or gives up the entry that comes next, whose message is there. */
 static void send_next(struct session *session, struct outbound_entry *entry)
 {
     struct worker *worker = session->worker;
     bool waiting = entry->state == OUTBOUND_WAITING;
-    if (message_expired(entry->message, worker_now(worker)) && (waiting || !entry->qos_2)) {
+    enum metric why = unwelcome(session, entry);
+    if (why != METRIC_COUNT && (waiting || !entry->qos_2)) {
         /* Not so for QoS 2 once sent: the client may hold its packet id. */
-        if (waiting) {
-            session_drop_first_waiting(session, METRIC_DROPPED_EXPIRED);
-        } else {
-            metric_add(&worker->metrics, METRIC_DROPPED_EXPIRED, 1);
-            finish(session, entry);
-            session->outbound.next++;
-        }
+        give_up(session, entry, why);
         return;
     }
     struct encoder encoder;
@@ -300,7 +319,8 @@ static int replay_portion(struct session *session, struct session_replay *item, 
             session_replay_cancel(session, item->subscription);
             return budget;
         }
-        if (!item->subscription->no_local || message->publisher_id != session->identity) {
+        bool own = item->subscription->no_local && message->publisher_id == session->identity;
+        if (!own && conn_may_receive(session->conn, message_topic(message))) {
             send_retained(session, item->subscription, message);
         }
         message_unref(message);

@@ -107,9 +107,14 @@ bool session_unsubscribe(struct session *session, struct slice filter, struct sl
     if (sub == NULL) {
         return false;
     }
+    session_end_subscription(session, sub);
+    return true;
+}
+
+void session_end_subscription(struct session *session, struct subscription *sub)
+{
     journal_subscription_drop(session, sub);
     unlink_and_free(session, sub);
-    return true;
 }
 
 void session_unsubscribe_all(struct session *session)

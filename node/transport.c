@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/conn.h"
+#include "node/layers.h"
 #include "node/worker.h"
 
 /* One write takes at most this much. What libuv writes later comes in smaller portions, so that
@@ -25,19 +26,20 @@ struct pending_write {
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct conn *conn = container_of(handle, struct conn, tcp);
+    struct conn *conn = container_of(handle, struct conn, io.handle);
+    layers_destroy(conn->layers, &conn->worker->pool);
     mem_free(conn);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
-    *buf = conn_input_buffer(container_of(handle, struct conn, tcp));
+    *buf = conn_input_buffer(container_of(handle, struct conn, io.handle));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
-    struct conn *conn = container_of(stream, struct conn, tcp);
+    struct conn *conn = container_of(stream, struct conn, io.stream);
     if (len == 0) {
         return;
     }
@@ -52,35 +54,61 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         conn_close(conn, why, MQTT_REASON_UNSPECIFIED_ERROR, false);
         return;
     }
+    metric_add(&conn->worker->metrics, METRIC_BYTES_IN, (int64_t)len);
+    conn->bytes_in += (uint64_t)len;
     reclaim_enter();
-    conn_input_read(conn, buf, (size_t)len);
+    if (conn->layers != NULL) {
+        layers_input(conn, (uint8_t *)buf->base, (size_t)len);
+    } else {
+        conn_input_read(conn, buf, (size_t)len);
+    }
     reclaim_leave();
+}
+
+static bool is_unix_socket(uv_os_sock_t fd)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.ss_family == AF_UNIX;
+}
+
+static int open_handle(struct conn *conn, uv_os_sock_t fd)
+{
+    uv_loop_t *loop = &conn->worker->loop;
+    if (is_unix_socket(fd)) {
+        uv_pipe_init(loop, &conn->io.pipe, 0);
+        return uv_pipe_open(&conn->io.pipe, fd);
+    }
+    uv_tcp_init(loop, &conn->io.tcp);
+    int status = uv_tcp_open(&conn->io.tcp, fd);
+    if (status == 0) {
+        (void)uv_tcp_nodelay(&conn->io.tcp, 1); /* fails only for what is dead already */
+    }
+    return status;
 }
 
 enum err transport_open(struct conn *conn, uv_os_sock_t fd)
 {
-    uv_tcp_init(&conn->worker->loop, &conn->tcp);
+    int status = open_handle(conn, fd);
     conn->handle_open = true;
-    if (uv_tcp_open(&conn->tcp, fd) != 0) {
+    if (status != 0) {
         close(fd);
         return ERR_IO;
     }
-    /* Not fatal: a socket pair of a test, say, has no Nagle to turn off. */
-    (void)uv_tcp_nodelay(&conn->tcp, 1);
     return ERR_OK;
 }
 
 void transport_read_start(struct conn *conn)
 {
     if (!conn->reading && conn->handle_open) {
-        conn->reading = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) == 0;
+        conn->reading = uv_read_start(&conn->io.stream, on_alloc, on_read) == 0;
     }
 }
 
 void transport_read_stop(struct conn *conn)
 {
     if (conn->reading) {
-        uv_read_stop((uv_stream_t *)&conn->tcp);
+        uv_read_stop(&conn->io.stream);
         conn->reading = false;
     }
 }
@@ -89,16 +117,14 @@ uint32_t transport_unsent(struct conn *conn)
 {
     uv_os_fd_t fd;
     int in_kernel = 0;
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0) {
+    if (uv_fileno(&conn->io.handle, &fd) == 0) {
         (void)ioctl(fd, SIOCOUTQ, &in_kernel); /* 0 then: only what libuv holds counts */
     }
-    return (uint32_t)uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) +
-           (uint32_t)in_kernel;
+    return (uint32_t)uv_stream_get_write_queue_size(&conn->io.stream) + (uint32_t)in_kernel;
 }
 
-static void written(struct conn *conn, size_t len)
+void transport_took(struct conn *conn, size_t len)
 {
-    metric_add(&conn->worker->metrics, METRIC_BYTES_OUT, (int64_t)len);
     if (len < conn->out.len) {
         uint64_t left = conn->out.len - len;
         conn->out_messages = (uint32_t)(conn->out_messages * left / conn->out.len);
@@ -108,6 +134,36 @@ static void written(struct conn *conn, size_t len)
         conn->answers = 0;
     }
     outbuf_consume(&conn->out, &conn->worker->pool, len);
+}
+
+/* What the socket gets next. */
+static struct outbuf *output(struct conn *conn)
+{
+    return conn->layers != NULL ? layers_output(conn) : &conn->out;
+}
+
+static void written(struct conn *conn, size_t len)
+{
+    metric_add(&conn->worker->metrics, METRIC_BYTES_OUT, (int64_t)len);
+    conn->bytes_out += len;
+    if (conn->layers != NULL) {
+        outbuf_consume(&conn->layers->wire, &conn->worker->pool, len);
+    } else {
+        transport_took(conn, len);
+    }
+}
+
+static void drop_output(struct conn *conn)
+{
+    outbuf_clear(&conn->out, &conn->worker->pool);
+    if (conn->layers != NULL) {
+        outbuf_clear(&conn->layers->wire, &conn->worker->pool);
+    }
+}
+
+bool transport_drained(const struct conn *conn)
+{
+    return conn->layers != NULL ? layers_drained(conn) : conn->out.len == 0;
 }
 
 static void failed(struct conn *conn)
@@ -124,7 +180,7 @@ static void on_written(uv_write_t *request, int status)
     mem_free(write);
     conn->writing = false;
     if (!conn->handle_open) {
-        outbuf_clear(&conn->out, &conn->worker->pool);
+        drop_output(conn);
         return;
     }
     if (status != 0) {
@@ -139,10 +195,10 @@ static void on_written(uv_write_t *request, int status)
 }
 
 /* Lets libuv write what comes first, when the socket can. */
-static void write_later(struct conn *conn)
+static void write_later(struct conn *conn, const struct outbuf *out)
 {
     uv_buf_t bufs[WRITE_BUFS_MAX];
-    unsigned count = outbuf_peek(&conn->out, bufs, WRITE_BUFS_MAX, WRITE_LATER_BYTES_MAX);
+    unsigned count = outbuf_peek(out, bufs, WRITE_BUFS_MAX, WRITE_LATER_BYTES_MAX);
     struct pending_write *write = mem_alloc(sizeof(*write));
     for (unsigned i = 0; i < count; i++) {
         write->len += bufs[i].len;
@@ -150,7 +206,7 @@ static void write_later(struct conn *conn)
     write->request.data = conn;
     conn->writing = true;
     conn->stalled_since_ms = worker_now(conn->worker);
-    if (uv_write(&write->request, (uv_stream_t *)&conn->tcp, bufs, count, on_written) != 0) {
+    if (uv_write(&write->request, &conn->io.stream, bufs, count, on_written) != 0) {
         conn->writing = false;
         mem_free(write);
         failed(conn);
@@ -162,19 +218,23 @@ static void write_later(struct conn *conn)
 
 void transport_flush(struct conn *conn)
 {
-    while (conn->out.len > 0 && !conn->writing && conn->handle_open) {
+    while (!conn->writing && conn->handle_open) {
+        struct outbuf *out = output(conn);
+        if (out->len == 0) {
+            return;
+        }
         uv_buf_t bufs[WRITE_BUFS_MAX];
-        unsigned count = outbuf_peek(&conn->out, bufs, WRITE_BUFS_MAX, WRITE_BYTES_MAX);
-        int len = uv_try_write((uv_stream_t *)&conn->tcp, bufs, count);
+        unsigned count = outbuf_peek(out, bufs, WRITE_BUFS_MAX, WRITE_BYTES_MAX);
+        int len = uv_try_write(&conn->io.stream, bufs, count);
         if (len < 0 && len != UV_EAGAIN) {
-            outbuf_clear(&conn->out, &conn->worker->pool);
+            drop_output(conn);
             failed(conn);
             return;
         }
         if (len > 0) {
             written(conn, (size_t)len);
         } else {
-            write_later(conn);
+            write_later(conn, out);
         }
     }
 }
@@ -182,7 +242,7 @@ void transport_flush(struct conn *conn)
 void transport_shutdown(struct conn *conn)
 {
     uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0) {
+    if (uv_fileno(&conn->io.handle, &fd) == 0) {
         (void)shutdown(fd, SHUT_WR); /* fails when the peer is gone already, which is as good */
     }
 }
@@ -201,17 +261,16 @@ void transport_close(struct conn *conn)
     list_remove(&conn->dirty_link);
     conn_drop_state(conn);
     if (!conn->writing) {
-        outbuf_clear(&conn->out, &conn->worker->pool);
+        drop_output(conn);
     }
-    metric_add(&conn->worker->metrics, METRIC_SOCKETS, -1);
-    atomic_fetch_sub_explicit(&conn->worker->broker->sockets, 1, memory_order_relaxed);
-    uv_close((uv_handle_t *)&conn->tcp, on_closed);
+    conn_leave_limits(conn);
+    uv_close(&conn->io.handle, on_closed);
 }
 
 int transport_duplicate(struct conn *conn)
 {
     uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) != 0) {
+    if (uv_fileno(&conn->io.handle, &fd) != 0) {
         return -1;
     }
     return fcntl(fd, F_DUPFD_CLOEXEC, 0);

@@ -1,6 +1,7 @@
 /*
- * transport: the socket under a connection: libuv's TCP handle, reading and writing. What carries
- * MQTT differently (TLS, WebSocket) sits here, between the socket and conn_input / conn->out.
+ * transport: the socket under a connection: libuv's handle (TCP, or a unix socket), reading and
+ * writing. What carries MQTT differently (TLS, WebSocket) is in layers.h, between the socket and
+ * conn_input / conn->out.
  *
  * Owns      the handle in struct conn.
  * Thread    the worker.
@@ -9,6 +10,7 @@
 #ifndef PULSE_NODE_TRANSPORT_H
 #define PULSE_NODE_TRANSPORT_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -22,6 +24,10 @@ void transport_read_start(struct conn *conn);
 void transport_read_stop(struct conn *conn);
 /* Writes what `conn->out` holds, as far as the socket takes it; the rest follows by itself. */
 void transport_flush(struct conn *conn);
+/* Nothing waits to be written. */
+bool transport_drained(const struct conn *conn);
+/* The first `len` bytes of conn->out are written, or encoded: drops and counts them. */
+void transport_took(struct conn *conn, size_t len);
 /* Bytes that the peer has not acknowledged, in libuv's queue and the kernel's. */
 uint32_t transport_unsent(struct conn *conn);
 /* Says to the peer that nothing more comes. */

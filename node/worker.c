@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/reclaim.h"
 #include "node/conn.h"
+#include "node/layers.h"
 #include "node/listener.h"
 #include "node/router.h"
 #include "node/session.h"
@@ -91,6 +92,7 @@ void worker_flush(struct worker *worker)
 {
     reclaim_enter();
     bool went_on;
+    layers_go_on(worker);
     do {
         went_on = journal_flush(worker);
         write_dirty(worker);
@@ -117,6 +119,28 @@ void worker_warn_limit(struct worker *worker, const char *what)
     }
 }
 
+/* A worker tells the others of its queues in portions of this size. */
+#define QUEUE_BYTES_PORTION 65536
+
+void worker_queue_bytes(struct worker *worker, int64_t bytes)
+{
+    metric_add(&worker->metrics, METRIC_QUEUED_BYTES, bytes);
+    worker->queue_bytes_untold += bytes;
+    if (worker->queue_bytes_untold > QUEUE_BYTES_PORTION ||
+        worker->queue_bytes_untold < -QUEUE_BYTES_PORTION) {
+        atomic_fetch_add_explicit(&worker->broker->queue_bytes, worker->queue_bytes_untold,
+                                  memory_order_relaxed);
+        worker->queue_bytes_untold = 0;
+    }
+}
+
+bool worker_queues_full(const struct worker *worker, size_t more)
+{
+    int64_t told = atomic_load_explicit(&worker->broker->queue_bytes, memory_order_relaxed);
+    int64_t held = told + worker->queue_bytes_untold;
+    return held > 0 && (uint64_t)held + more > worker->broker->queue_bytes_max;
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     worker_flush(container_of(prepare, struct worker, prepare));
@@ -131,7 +155,7 @@ static void on_spin(uv_idle_t *idle)
         session_replay_some(list_entry(item, struct session, replay_link));
     }
     reclaim_leave();
-    if (list_empty(&worker->replaying)) {
+    if (list_empty(&worker->replaying) && list_empty(&worker->handshakes)) {
         uv_idle_stop(&worker->spin);
     }
 }
@@ -156,6 +180,8 @@ struct worker *worker_create(struct broker *broker, unsigned index)
     list_init(&worker->closing);
     list_init(&worker->resumed);
     list_init(&worker->replaying);
+    list_init(&worker->handshakes);
+    worker->spare_fd = -1;
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
         list_init(&worker->blocked[i]);
     }
@@ -170,6 +196,9 @@ struct worker *worker_create(struct broker *broker, unsigned index)
     worker->scratch = router_scratch_create();
     worker->read_buffer = mem_alloc(WORKER_READ_BUFFER);
     worker->form_buffers = mem_alloc_array(4, WORKER_FORM_BUFFER);
+    worker->plain_buffer = mem_alloc(WORKER_READ_BUFFER);
+    worker->layer_buffer = mem_alloc(WORKER_LAYER_BUFFER);
+    conn_init_limits(worker);
     return worker;
 }
 
@@ -271,5 +300,8 @@ void worker_destroy(struct worker *worker)
     router_scratch_destroy(worker->scratch);
     mem_free(worker->read_buffer);
     mem_free(worker->form_buffers);
+    mem_free(worker->plain_buffer);
+    mem_free(worker->layer_buffer);
+    listener_forget(worker);
     mem_free(worker);
 }

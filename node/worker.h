@@ -23,10 +23,13 @@
 #include "base/message.h"
 #include "node/metrics.h"
 #include "node/outbuf.h"
+#include "node/rate.h"
 #include "node/session_table.h"
 #include "node/timer.h"
+#include "node/trace.h"
 
 #define WORKER_READ_BUFFER 65536
+#define WORKER_LAYER_BUFFER (65536 + 64)
 /* Room for one encoded form of a message (delivery.h); four of them. */
 #define WORKER_FORM_BUFFER 12288
 
@@ -52,10 +55,9 @@ struct worker {
     uv_async_t wake;
     uv_prepare_t prepare;
     uv_idle_t spin; /* runs while `replaying` holds something: the loop must not sleep */
-    uv_poll_t listener;
-    int listener_fd;
-    int spare_fd; /* given up when there are no more, to be able to say no */
-    bool listening;
+    struct listening *listenings; /* listener.h */
+    size_t listening_count;
+    int spare_fd; /* given up when there are no more, to be able to say no; -1: not open */
     struct timers timers;
 
     struct mailbox mailbox;
@@ -70,19 +72,27 @@ struct worker {
     struct journal journal;
     uint64_t last_connection; /* conn.serial given out last */
     struct session_table sessions;
-    struct list conns;     /* all, by conn.of_worker */
-    struct list dirty;     /* conn.dirty_link: output to write */
-    struct list closing;   /* conn.pending_link: to be finished in worker_flush */
-    struct list resumed;   /* conn.pending_link: may be read from again */
-    struct list replaying; /* session.replay_link: retained messages to send */
+    struct list conns;      /* all, by conn.of_worker */
+    struct list dirty;      /* conn.dirty_link: output to write */
+    struct list closing;    /* conn.pending_link: to be finished in worker_flush */
+    struct list resumed;    /* conn.pending_link: may be read from again */
+    struct list handshakes; /* conn.pending_link: TLS handshakes that wait for their turn */
+    uint64_t handshake_ns;  /* spent on handshakes in this iteration */
+    struct list replaying;  /* session.replay_link: retained messages to send */
     struct out_pool pool;
     struct message_pool messages; /* free blocks */
     struct match_cache *matches;
     struct router_scratch *scratch;
-    uint8_t *read_buffer;  /* WORKER_READ_BUFFER bytes, shared by all connections */
-    uint8_t *form_buffers; /* 4 * WORKER_FORM_BUFFER bytes */
-    uint32_t publishes;    /* received, for sampling the latency */
-    uint64_t warned_ms;    /* when worker_warn_limit logged last */
+    uint8_t *read_buffer;             /* WORKER_READ_BUFFER bytes, shared by all connections */
+    uint8_t *form_buffers;            /* 4 * WORKER_FORM_BUFFER bytes */
+    uint8_t *plain_buffer;            /* WORKER_READ_BUFFER bytes: what was decrypted */
+    uint8_t *layer_buffer;            /* WORKER_LAYER_BUFFER bytes: what is to be encrypted */
+    struct trace *traces[TRACES_MAX]; /* running here (trace.h); NULL: a free place */
+    struct rate accept_rate;          /* limits.connect_rate, this worker's part */
+    struct timer accept_alarm;        /* armed while accepting is paused */
+    int64_t queue_bytes_untold;       /* of its QUEUED_BYTES, not yet in broker->queue_bytes */
+    uint32_t publishes;               /* received, for sampling the latency */
+    uint64_t warned_ms;               /* when worker_warn_limit logged last */
     bool stopping;
     struct timer drain_alarm; /* armed while stopping: the end of patience */
 };
@@ -122,6 +132,11 @@ void worker_flush(struct worker *worker);
 /* Logs that a limit was reached; once in ten seconds, whatever the limit, so that the log stays
  * readable. */
 void worker_warn_limit(struct worker *worker, const char *what);
+
+/* The queues of its sessions grew by `bytes`, or shrank. */
+void worker_queue_bytes(struct worker *worker, int64_t bytes);
+/* `more` bytes would not fit into limits.max_queue_bytes_total. */
+bool worker_queues_full(const struct worker *worker, size_t more);
 
 /* The loop does not sleep while there is replaying to do. */
 void worker_spin(struct worker *worker);

@@ -1,6 +1,6 @@
 /*
- * auth: who a client is. A chain of providers is asked in order, off the workers: all of it lives on
- * one thread with its own loop (caches, delays, HTTP), which hands what takes long (hashes,
+ * auth: who a client is. A chain of providers is asked in order, off the workers: all of it lives
+ * on one thread with its own loop (caches, delays, HTTP), which hands what takes long (hashes,
  * databases) to a few threads of low priority. Workers and auth exchange attempts.
  *
  * Owns      struct auth: the thread, providers, caches. struct auth_attempt: one CONNECT that is
@@ -29,12 +29,12 @@ struct auth_attempt;
 /* ---- settings -------------------------------------------------------------------------------- */
 
 /* X(CONSTANT, "word"): the providers, in the order in which they are asked by default. */
-#define AUTH_PROVIDERS(X)                    \
-    X(AUTH_CERTIFICATE, "certificate")       \
-    X(AUTH_USERS, "users")                   \
-    X(AUTH_PASSWORD_FILE, "password-file")   \
-    X(AUTH_JWT, "jwt")                       \
-    X(AUTH_SQL, "sql")                       \
+#define AUTH_PROVIDERS(X)                  \
+    X(AUTH_CERTIFICATE, "certificate")     \
+    X(AUTH_USERS, "users")                 \
+    X(AUTH_PASSWORD_FILE, "password-file") \
+    X(AUTH_JWT, "jwt")                     \
+    X(AUTH_SQL, "sql")                     \
     X(AUTH_HTTP, "http")
 #define X(constant, word) constant,
 enum auth_provider_kind { AUTH_PROVIDERS(X) AUTH_PROVIDER_COUNT };
@@ -72,23 +72,23 @@ struct auth_settings {
     const char *http_ca;
     const char *http_token_file; /* sent as a bearer token */
     uint64_t http_timeout_ms;
-    uint64_t cache_ttl_ms;       /* how long a good answer of SQL and HTTP is kept; 0: not */
-    bool scram;                  /* offer SCRAM-SHA-256 */
-    uint64_t failure_delay_ms;   /* of the first failure of an address; doubles */
+    uint64_t cache_ttl_ms;     /* how long a good answer of SQL and HTTP is kept; 0: not */
+    bool scram;                /* offer SCRAM-SHA-256 */
+    uint64_t failure_delay_ms; /* of the first failure of an address; doubles */
     uint64_t failure_delay_max_ms;
-    uint64_t attempts_max;       /* under way at once; more get AUTH_BUSY */
-    unsigned threads;            /* for hashes and databases */
+    uint64_t attempts_max; /* under way at once; more get AUTH_BUSY */
+    unsigned threads;      /* for hashes and databases */
 };
 
 /* ---- who somebody is ------------------------------------------------------------------------- */
 
 struct auth_identity {
     _Atomic uint32_t references;
-    struct acl_view *view;      /* NULL: everything is allowed (auth is off) */
+    struct acl_view *view;            /* NULL: everything is allowed (auth is off) */
     enum auth_provider_kind provider; /* AUTH_PROVIDER_COUNT: anonymous */
-    uint64_t expires_at_ms;     /* wall clock, milliseconds since the epoch; UINT64_MAX: never */
-    struct slice username;      /* empty: anonymous */
-    struct slice groups_text;   /* "admins,devices", for people */
+    uint64_t expires_at_ms;   /* wall clock, milliseconds since the epoch; UINT64_MAX: never */
+    struct slice username;    /* empty: anonymous */
+    struct slice groups_text; /* "admins,devices", for people */
 };
 
 void auth_identity_ref(struct auth_identity *identity);
@@ -132,7 +132,10 @@ struct auth_answer {
     const char *reason;             /* constant text for the log */
 };
 
-/* Called on auth's thread, once for auth_begin and once for each auth_continue. */
+/*
+ * Called on auth's thread, once for auth_begin and once for each auth_continue. Should only post a
+ * letter: auth_end waits for it. It may call auth_end.
+ */
 typedef void auth_done(void *user, const struct auth_answer *answer);
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -142,29 +145,32 @@ must_check enum err auth_create(const struct auth_settings *settings, struct aut
                                 struct text *error);
 /* Starts its threads. By main. */
 must_check enum err auth_start(struct auth *auth);
-/* Ends its threads; attempts under way are answered AUTH_UNAVAILABLE. By main, after the workers'
- * listeners have stopped. */
+/* Ends its threads; attempts under way are answered AUTH_UNAVAILABLE, and auth_begin gives NULL. By
+ * main, after the workers' listeners have stopped. Waits for queries and hashes that are running.
+ */
 void auth_stop(struct auth *auth);
-void auth_destroy(struct auth *auth); /* NULL is allowed */
+/* Every attempt has been ended. NULL is allowed. */
+void auth_destroy(struct auth *auth);
 
 /*
- * Reads everything again. On an error nothing has changed. By main, while it runs.
- * Afterwards auth_refresh gives live connections their new rights.
+ * Reads everything again, but for `threads`. On an error nothing has changed. By main, while it
+ * runs. When it returns, no answer is given any more by the old rules, also to attempts that began
+ * before; auth_refresh gives live connections their new rights. Waits for auth's thread, shortly.
  */
 must_check enum err auth_reload(struct auth *auth, const struct auth_settings *settings,
                                 struct text *error);
 
 /*
- * Judges `request` (copied). `done` will be called with `user`, unless auth_cancel comes first and
- * returns true. Any thread. NULL: no memory, or auth has stopped.
+ * Judges `request` (copied). `done` will be called with `user`, unless auth_end comes first. Any
+ * thread. With a method it is enhanced authentication; re-authentication is an attempt of its own,
+ * the same way. NULL: no memory, or auth has stopped.
  */
-struct auth_attempt *auth_begin(struct auth *auth, const struct auth_request *request,
-                                auth_done *done, void *user);
-/* The client's next AUTH packet, after AUTH_CONTINUE; or re-authentication after AUTH_ALLOWED with
- * a method. */
+must_check struct auth_attempt *auth_begin(struct auth *auth, const struct auth_request *request,
+                                           auth_done *done, void *user);
+/* The client's next AUTH packet, after AUTH_CONTINUE. */
 void auth_continue(struct auth_attempt *attempt, struct slice data);
-/* Nobody waits any more: `done` is not called after this. Takes the attempt. Any thread; waits for
- * a `done` that is just running. */
+/* Nobody waits any more: `done` is not called after this. Takes the attempt: each needs it, also
+ * after its last answer. Any thread; waits for a `done` that is just running. */
 void auth_end(struct auth_attempt *attempt);
 
 /*
@@ -175,5 +181,27 @@ void auth_end(struct auth_attempt *attempt);
  */
 struct auth_identity *auth_refresh(struct auth *auth, struct auth_identity *identity,
                                    const struct acl_subject *subject);
+
+/* ---- what is counted ------------------------------------------------------------------------- */
+
+/* X(name, what) */
+#define AUTH_COUNTERS(X)                                           \
+    X(allowed, "clients that were let in")                         \
+    X(denied, "wrong user name or password, or token")             \
+    X(not_allowed, "known, or without a name, and not allowed in") \
+    X(unavailable, "a provider could not be reached")              \
+    X(busy, "over auth.attempts_max")                              \
+    X(cache_hits, "answers of providers that were used again")     \
+    X(abandoned, "clients that went before they had an answer")
+
+struct auth_counts {
+#define X(name, what) uint64_t name;
+    AUTH_COUNTERS(X)
+#undef X
+    uint64_t under_way; /* attempts now */
+};
+
+/* Any thread. */
+void auth_read_counts(struct auth *auth, struct auth_counts *counts);
 
 #endif

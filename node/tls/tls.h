@@ -1,6 +1,6 @@
 /*
- * tls: TLS for the connections of a worker, by OpenSSL, without sockets: bytes of the wire go in and
- * out as slices, so that a stream can sit between any transport and any reader, and can move to
+ * tls: TLS for the connections of a worker, by OpenSSL, without sockets: bytes of the wire go in
+ * and out as slices, so that a stream can sit between any transport and any reader, and can move to
  * another thread together with its connection.
  *
  * Owns      struct tls_context: certificates, key, ticket keys; counted references. struct
@@ -27,18 +27,18 @@ struct tls_context;
 struct tls_stream;
 
 /* X(CONSTANT, "word"), in the order of the values. */
-#define TLS_CLIENT_AUTHS(X)               \
+#define TLS_CLIENT_AUTHS(X)                 \
     X(TLS_CLIENT_AUTH_DISABLED, "disabled") \
     X(TLS_CLIENT_AUTH_OPTIONAL, "optional") \
     X(TLS_CLIENT_AUTH_REQUIRED, "required")
-#define TLS_VERSIONS(X) \
+#define TLS_VERSIONS(X)       \
     X(TLS_VERSION_1_2, "1.2") \
     X(TLS_VERSION_1_3, "1.3")
 /* What of a client's certificate is its name. */
-#define TLS_IDENTITIES(X)            \
-    X(TLS_IDENTITY_NONE, "none")     \
-    X(TLS_IDENTITY_CN, "cn")         \
-    X(TLS_IDENTITY_SAN_DNS, "san-dns") \
+#define TLS_IDENTITIES(X)                  \
+    X(TLS_IDENTITY_NONE, "none")           \
+    X(TLS_IDENTITY_CN, "cn")               \
+    X(TLS_IDENTITY_SAN_DNS, "san-dns")     \
     X(TLS_IDENTITY_SAN_EMAIL, "san-email") \
     X(TLS_IDENTITY_SAN_URI, "san-uri")
 
@@ -67,10 +67,10 @@ struct tls_settings {
 /* Once, by main, before anything else of this file: OpenSSL's secure heap for keys. */
 void tls_init(void);
 
-must_check enum err tls_context_create(const struct tls_settings *settings, struct tls_context **out,
-                                       struct text *error);
+must_check enum err tls_context_create(const struct tls_settings *settings,
+                                       struct tls_context **out, struct text *error);
 void tls_context_ref(struct tls_context *context);
-void tls_context_unref(struct tls_context *context);
+void tls_context_unref(struct tls_context *context); /* NULL is allowed */
 /*
  * A context for the same listener after its files have changed, which goes on with the ticket keys
  * of `old`, so that clients can resume over the change. Streams that there are keep their own.
@@ -91,6 +91,7 @@ enum tls_status {
 
 /* NULL: no memory. */
 struct tls_stream *tls_stream_create(struct tls_context *context);
+/* NULL is allowed. */
 void tls_stream_destroy(struct tls_stream *stream);
 
 /*
@@ -102,7 +103,10 @@ void tls_stream_destroy(struct tls_stream *stream);
 enum tls_status tls_stream_read(struct tls_stream *stream, struct slice *wire, uint8_t *plain,
                                 size_t size, size_t *len, tls_sink *sink, void *user);
 
-/* Encrypts all of `plain`, in records of up to 16 KiB. Only after the handshake. */
+/*
+ * Encrypts all of `plain`, in records of up to 16 KiB. ERR_STOPPED: before the handshake is done,
+ * after a shutdown or a failure; nothing was written.
+ */
 must_check enum err tls_stream_write(struct tls_stream *stream, struct slice plain, tls_sink *sink,
                                      void *user);
 
@@ -113,6 +117,11 @@ bool tls_stream_ready(const struct tls_stream *stream);   /* the handshake is do
 bool tls_stream_resumed(const struct tls_stream *stream); /* by a ticket */
 /* Constant text, never NULL: why it failed ("no shared cipher", "plaintext on a TLS port", ...). */
 const char *tls_stream_error(const struct tls_stream *stream);
+/*
+ * The subject of the client's certificate that was refused, for the log; text from outside. Empty:
+ * none was. Valid as long as the stream.
+ */
+struct slice tls_stream_refused(const struct tls_stream *stream);
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384". Constant texts. */
 const char *tls_stream_version(const struct tls_stream *stream);
 const char *tls_stream_cipher(const struct tls_stream *stream);
@@ -127,7 +136,7 @@ struct tls_peer {
     struct slice common_name;
     struct slice organization;
     struct slice organizational_unit;
-    struct slice serial; /* hexadecimal */
+    struct slice serial;      /* hexadecimal */
     struct slice fingerprint; /* SHA-256, hexadecimal */
     bool verified;
 };

@@ -73,7 +73,7 @@ static bool measure(struct bench *bench, int fd, const uint8_t *record, size_t l
         done++;
     }
     scenario_end(bench, done);
-    scenario_note_latency(bench, histogram);
+    bench->outcome.latency = scenario_latency(histogram);
     if (schedule_fd >= 0) {
         close(schedule_fd);
     }

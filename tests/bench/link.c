@@ -97,6 +97,16 @@ bool link_open(struct link *link, struct loop *loop, const struct link_setup *se
     if (!connect_socket(link, setup)) {
         return false;
     }
+    if (loop->transport != NULL) {
+        link->transport = transport_create(loop->transport, link->fd);
+        if (link->transport == NULL) {
+            loop_fail(loop, "out of memory");
+            close(link->fd);
+            link->fd = -1;
+            return false;
+        }
+        link->is_opening = true;
+    }
     link->state = LINK_CONNECTING;
     link->is_blocked = true; /* until connected: CONNECT leaves with the first EPOLLOUT */
     queue_connect(link, setup);
@@ -112,6 +122,8 @@ void link_close(struct link *link, bool abort)
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
+    transport_destroy(link->transport);
+    link->transport = NULL;
     close(link->fd); /* leaves epoll by itself: nothing else holds the socket */
     link->fd = -1;
     link->state = LINK_CLOSED;
@@ -164,37 +176,56 @@ static void on_lost(struct link *link, const char *what)
 {
     enum link_state was = link->state;
     bool was_leaving = link->is_leaving;
+    bool is_handled = was_leaving || link->handler->closed != NULL;
+    if (!is_handled) {
+        loop_fail(link->loop, "connection lost: %s", what); /* while `what` is there */
+    }
     link_close(link, true);
-    if (was_leaving) {
-        return;
-    }
-    if (link->handler->closed != NULL) {
+    if (!was_leaving && is_handled) {
         link->handler->closed(link, was);
-    } else {
-        loop_fail(link->loop, "connection lost: %s", what);
     }
+}
+
+/* In words, after a call that set errno. */
+static const char *what_happened(const struct link *link)
+{
+    bool is_transports = link->transport != NULL && transport_error(link->transport)[0] != 0;
+    return is_transports ? transport_error(link->transport) : strerror(errno);
+}
+
+static bool has_unsent(const struct link *link)
+{
+    return link_has_output(link) ||
+           (link->transport != NULL && transport_has_output(link->transport));
+}
+
+static ssize_t send_some(struct link *link, const uint8_t *bytes, size_t len)
+{
+    return link->transport != NULL ? transport_send(link->transport, bytes, len)
+                                   : send(link->fd, bytes, len, MSG_NOSIGNAL);
 }
 
 void link_flush(struct link *link)
 {
-    if (link->is_blocked || !link_has_output(link) || link->state == LINK_CLOSED) {
+    if (link->is_blocked || link->is_opening || link->state == LINK_CLOSED || !has_unsent(link)) {
         return;
     }
     size_t waiting = link->out_end - link->out_start;
-    ssize_t written = send(link->fd, link->out + link->out_start, waiting, MSG_NOSIGNAL);
+    ssize_t written = send_some(link, link->out + link->out_start, waiting);
     if (written < 0) {
         if (errno != EAGAIN) {
-            on_lost(link, strerror(errno));
+            on_lost(link, what_happened(link));
             return;
         }
         written = 0;
     }
     link->out_start += (size_t)written;
-    if (link_has_output(link)) {
+    if (!link_has_output(link)) {
+        link->out_start = link->out_end = 0;
+    }
+    if (has_unsent(link)) {
         link->is_blocked = true;
         loop_watch(link->loop, link, false);
-    } else {
-        link->out_start = link->out_end = 0;
     }
 }
 
@@ -207,7 +238,7 @@ void link_send_now(struct link *link, const uint8_t *head, size_t head_len, cons
     };
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t written = 0;
-    if (!link_has_output(link)) {
+    if (!link_has_output(link) && link->transport == NULL) {
         written = sendmsg(link->fd, &message, MSG_NOSIGNAL);
         written = written < 0 ? 0 : written; /* link_flush() meets the same error, and says it */
     }
@@ -386,12 +417,14 @@ void link_read(struct link *link, size_t len)
     if (kept > 0) {
         memcpy(loop->input, link->tail, kept);
     }
-    ssize_t got = recv(link->fd, loop->input + kept, len, 0);
+    ssize_t got = link->transport != NULL
+                      ? transport_receive(link->transport, loop->input + kept, len)
+                      : recv(link->fd, loop->input + kept, len, 0);
     if (got < 0 && errno == EAGAIN) {
         return;
     }
     if (got <= 0) {
-        on_lost(link, got == 0 ? "closed by the broker" : strerror(errno));
+        on_lost(link, got == 0 ? "closed by the broker" : what_happened(link));
         return;
     }
     loop_clock(loop);
@@ -506,15 +539,42 @@ static void on_writable(struct link *link)
     }
 }
 
+/* Goes on with the handshakes below MQTT. CONNECT waits in the output until they are done. */
+static void open_transport(struct link *link)
+{
+    enum transport_status status = transport_advance(link->transport);
+    if (status == TRANSPORT_BROKEN) {
+        on_lost(link, what_happened(link));
+        return;
+    }
+    link->is_opening = status != TRANSPORT_OPEN;
+    link->is_blocked = status == TRANSPORT_WANTS_WRITE;
+    if (loop_watch(link->loop, link, false)) {
+        link_flush(link);
+    }
+}
+
+static void read_all(struct link *link)
+{
+    do {
+        link_read(link, READ_BYTES);
+    } while (link->state != LINK_CLOSED && link->transport != NULL && !link->is_paused &&
+             transport_has_input(link->transport));
+}
+
 void link_on_events(struct link *link, uint32_t events)
 {
     if (link->state == LINK_CLOSED) {
         return; /* closed earlier in this turn */
     }
+    if (link->is_opening) {
+        open_transport(link);
+        return;
+    }
     if (events & EPOLLOUT) {
         on_writable(link);
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && link->state != LINK_CLOSED) {
-        link_read(link, READ_BYTES);
+        read_all(link);
     }
 }

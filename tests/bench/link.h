@@ -11,6 +11,7 @@
 #define TESTS_BENCH_LINK_H
 
 #include "tests/bench/loop.h"
+#include "tests/bench/transport.h"
 #include "tests/bench/wire.h"
 
 enum link_state { LINK_CLOSED, LINK_CONNECTING, LINK_SUBSCRIBING, LINK_READY };
@@ -60,6 +61,7 @@ struct link {
     struct link *dirty_next;
     uint64_t retry_ns; /* when is_refused: the moment to ask again */
     const char *filter;
+    struct transport *transport; /* NULL: plain TCP */
     int fd;
     enum link_state state;
     uint16_t receive_maximum; /* the broker's */
@@ -68,6 +70,7 @@ struct link {
     bool session_present; /* said by CONNACK */
     bool is_dirty;
     bool is_blocked; /* the socket refused bytes: epoll tells when it takes more */
+    bool is_opening; /* the handshakes of its transport are under way */
     bool is_paused;
     bool is_patient;
     bool is_refused; /* closed by us: the broker was busy */

@@ -19,6 +19,7 @@
 #define NS_PER_MS 1000000ull
 
 struct link;
+struct transport_plan;
 
 struct loop {
     int epoll_fd;
@@ -31,6 +32,8 @@ struct loop {
     uint64_t now_ns;      /* refreshed by every read and every turn */
     uint64_t progress_ns; /* last time anything arrived */
     uint64_t stall_ns;    /* silence longer than this is a failure */
+    struct transport_plan
+        *transport; /* of all links; NULL: plain TCP. The scenario's owner ends it */
     struct sockaddr_storage address;
     socklen_t address_len;
 };

@@ -185,7 +185,7 @@ static void publish_all(struct offline *offline)
             (double)(outcome->memory.rss_bytes - rss_before) / (double)outcome->units;
     }
     outcome->faults.lost = offline->expected - offline->acknowledged; /* of acknowledgements */
-    scenario_note_latency(bench, &offline->histogram);
+    bench->outcome.latency = scenario_latency(&offline->histogram);
 }
 
 static void store(struct offline *offline)

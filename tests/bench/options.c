@@ -31,7 +31,7 @@ static const struct option_rule rules[] = {
     {"port", "PORT", AT(port), 1, 31, OPTION_TEXT, 'p',
      "broker's port (1883)"},
     {"username", "TEXT", AT(username), 0, WIRE_STRING_BYTES_MAX, OPTION_TEXT, 'u',
-     "user name to log in with"},
+     "user name to log in with; %u in it is the number of the connection"},
     {"password", "TEXT", AT(password), 0, WIRE_STRING_BYTES_MAX, OPTION_TEXT, 'P',
      "password to log in with"},
     {"mqtt-version", "4|5", AT(version), 4, 5, OPTION_NUMBER, 'V',
@@ -55,7 +55,7 @@ static const struct option_rule rules[] = {
     {"count", "N", AT(count), 0, 1000000000, OPTION_NUMBER, 'c',
      "end after N messages per publisher, or after --duration if that is given and sooner"},
     {"connections", "N", AT(connections), 1, 1000000, OPTION_NUMBER, 'i',
-     "idle connections"},
+     "idle connections; crowd: those that connect at once"},
     {"topics", "N", AT(topics), 1, 1000000, OPTION_NUMBER, 't',
      "retained messages"},
     {"parallel", "N", AT(parallel), 1, 10000, OPTION_NUMBER, 0,
@@ -72,6 +72,18 @@ static const struct option_rule rules[] = {
      "in client ids and topics, so that a drain finds what a store left (process id)"},
     {"file", "PATH", AT(file), 1, 4000, OPTION_TEXT, 0,
      "file of 16 MiB for scenario disk: made if need be, overwritten, and left"},
+    {"transport", "WORD", AT(transport), 2, 3, OPTION_TEXT, 'T',
+     "tcp, tls, ws or wss (tcp); the broker's certificate is not checked"},
+    {"path", "PATH", AT(path), 1, 255, OPTION_TEXT, 0,
+     "path that a WebSocket request asks for (/mqtt)"},
+    {"tls-1.2", NULL, AT(tls_1_2), 0, 0, OPTION_FLAG, 0,
+     "TLS 1.2 instead of 1.3"},
+    {"resume", NULL, AT(resume), 0, 0, OPTION_FLAG, 0,
+     "connections resume the TLS session of an earlier one"},
+    {"certificate", "FILE", AT(certificate), 1, 4000, OPTION_TEXT, 0,
+     "PEM file, for scenario handshake"},
+    {"private-key", "FILE", AT(private_key), 1, 4000, OPTION_TEXT, 0,
+     "PEM file, for scenario handshake"},
     {"persistent", NULL, AT(persistent), 0, 0, OPTION_FLAG, 0,
      "subscribers have sessions that outlive their connections"},
     {"spin", NULL, AT(spin), 0, 0, OPTION_FLAG, 0,
@@ -284,6 +296,13 @@ static const char *check_together(const struct options *options)
     if (is_visit && options->run_id == 0) {
         return "this scenario needs --run-id: that of the store before";
     }
+    bool has_files = options->certificate != NULL && options->private_key != NULL;
+    if (options->scenario->run == handshake_run && !has_files) {
+        return "this scenario needs --certificate and --private-key";
+    }
+    if (!transport_is_known(options->transport)) {
+        return "--transport is tcp, tls, ws or wss";
+    }
     if (options->broker_pid == 0 && options->scenario->run == idle_run_node) {
         return "this scenario needs --broker-pid";
     }
@@ -292,7 +311,11 @@ static const char *check_together(const struct options *options)
 
 void options_parse(struct options *options, int argc, char **argv)
 {
-    *options = (struct options){.host = "127.0.0.1", .port = "1883", .prefix = "bench"};
+    *options = (struct options){.host = "127.0.0.1",
+                                .port = "1883",
+                                .prefix = "bench",
+                                .transport = "tcp",
+                                .path = "/mqtt"};
     for (unsigned i = 0; i < RULES; i++) {
         if (rules[i].kind != OPTION_TEXT && rules[i].kind != OPTION_FLAG) {
             *(uint64_t *)field_of(options, &rules[i]) = OPTION_UNSET;

@@ -25,6 +25,10 @@ struct options {
     const char *username;
     const char *password;
     const char *file;
+    const char *transport;
+    const char *path;
+    const char *certificate;
+    const char *private_key;
     uint64_t version;
     uint64_t publishers;
     uint64_t subscribers;
@@ -43,6 +47,8 @@ struct options {
     uint64_t broker_pid;
     uint64_t run_id; /* 0: the process id */
     bool persistent;
+    bool resume;
+    bool tls_1_2;
     bool json;
     bool spin;
     bool no_spin;

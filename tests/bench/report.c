@@ -42,6 +42,19 @@ static void print_json_number(const char *key, double value)
     printf(",\"%s\":%.6g", key, value);
 }
 
+static void print_json_crowd(const struct crowd_outcome *crowd)
+{
+    print_json_setting("crowd_connects", crowd->connects);
+    print_json_number("crowd_seconds", (double)crowd->wall_ns / (double)NS_PER_S);
+    print_json_number("crowd_broker_cpu_us_per_connect",
+                      ratio((double)crowd->broker_ns, (double)crowd->connects) * US_PER_NS);
+    print_json_setting("crowd_latency_count", crowd->latency.count);
+    print_json_number("crowd_p50_us", (double)crowd->latency.p50_ns * US_PER_NS);
+    print_json_number("crowd_p99_us", (double)crowd->latency.p99_ns * US_PER_NS);
+    print_json_number("crowd_p999_us", (double)crowd->latency.p999_ns * US_PER_NS);
+    print_json_number("crowd_max_us", (double)crowd->latency.max_ns * US_PER_NS);
+}
+
 static void print_json(const struct bench *bench)
 {
     const struct options *options = bench->options;
@@ -57,6 +70,8 @@ static void print_json(const struct bench *bench)
     print_json_setting("subscribers", options->subscribers);
     print_json_setting("payload_bytes", options->payload);
     print_json_setting("qos", options->qos);
+    printf(",");
+    print_json_text("transport", options->transport);
     print_json_setting("window", options->window);
     print_json_setting("units", outcome->units);
     print_json_number("seconds", wall_ns / (double)NS_PER_S);
@@ -76,6 +91,11 @@ static void print_json(const struct bench *bench)
     print_json_number("message_bytes", outcome->message_bytes);
     print_json_number("wakeups_per_s", outcome->wakeups_per_s);
     print_json_setting("threads", outcome->threads);
+    print_json_setting("handshakes", outcome->handshakes);
+    print_json_setting("resumed", outcome->resumed);
+    if (outcome->crowd.connects > 0) {
+        print_json_crowd(&outcome->crowd);
+    }
     print_json_setting("refused", bench->loop.refused);
     print_json_setting("lost", outcome->faults.lost);
     print_json_setting("doubled", outcome->faults.doubled);
@@ -110,6 +130,17 @@ static void print_line(const struct bench *bench)
         printf(", p50/p99/p99.9 %.0f/%.0f/%.0f us", (double)outcome->latency.p50_ns * US_PER_NS,
                (double)outcome->latency.p99_ns * US_PER_NS,
                (double)outcome->latency.p999_ns * US_PER_NS);
+    }
+    if (outcome->crowd.connects > 0) {
+        const struct crowd_outcome *crowd = &outcome->crowd;
+        printf(", while %llu connected in %.2f s: p50/p99/p99.9 %.0f/%.0f/%.0f us",
+               (unsigned long long)crowd->connects, (double)crowd->wall_ns / (double)NS_PER_S,
+               (double)crowd->latency.p50_ns * US_PER_NS, (double)crowd->latency.p99_ns * US_PER_NS,
+               (double)crowd->latency.p999_ns * US_PER_NS);
+    }
+    if (outcome->handshakes > 0) {
+        printf(", %llu TLS handshakes, %llu resumed", (unsigned long long)outcome->handshakes,
+               (unsigned long long)outcome->resumed);
     }
     if (outcome->bytes_per_unit > 0) {
         printf(", %.0f bytes per %s", outcome->bytes_per_unit, outcome->unit);

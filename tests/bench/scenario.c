@@ -34,6 +34,10 @@ const struct scenario scenarios[] = {
      {TRAFFIC(10, 10, 100, 0, 0, 0), TIMES(500, 5000)}},
     {"latency", "pairs at a fixed rate, timed from the moment a message was due", traffic_run_pairs,
      {TRAFFIC(10, 10, 1000, 5000, 0, 0), TIMES(1000, 5000)}},
+    {"crowd", "latency, before and while many clients connect at once", traffic_run_pairs,
+     {.publishers = 10, .subscribers = 10, .payload = 128, .qos = 0, .window = 1000, .rate = 1000,
+      .read_rate = 0, .count = 0, .connections = 2000, .topics = OPTION_UNSET,
+      .parallel = OPTION_UNSET, TIMES(1000, 3000)}},
     {"overload", "a publisher without a limit, and subscribers that read slowly", traffic_run_all,
      {TRAFFIC(1, 10, 0, 0, 2000, 100000), TIMES(0, 5000)}},
     {"retained", "subscribers ask for all retained messages, again and again", replay_run,
@@ -53,6 +57,8 @@ const struct scenario scenarios[] = {
       .window = OPTION_UNSET, .rate = OPTION_UNSET, .read_rate = OPTION_UNSET, .count = 2000,
       .connections = OPTION_UNSET, .topics = OPTION_UNSET, .parallel = OPTION_UNSET,
       TIMES(OPTION_UNSET, OPTION_UNSET)}},
+    {"handshake", "OpenSSL's server side of a TLS handshake, alone: needs no broker", handshake_run,
+     {NO_MESSAGES, .connections = OPTION_UNSET, .parallel = OPTION_UNSET, TIMES(200, 2000)}},
     {"connect", "connect, CONNACK, DISCONNECT, again and again", storm_run,
      {NO_MESSAGES, .connections = OPTION_UNSET, .parallel = 50, TIMES(500, 3000)}},
     {"idle", "memory of connections that have a subscription and no traffic", idle_run_connections,
@@ -74,15 +80,27 @@ const struct scenario *scenario_find(const char *name)
     return NULL;
 }
 
+/* Writes `text` with the first %u in it replaced; NULL stays NULL. */
+static const char *numbered(const char *text, uint32_t index, char *to, size_t size)
+{
+    const char *mark = text != NULL ? strstr(text, "%u") : NULL;
+    if (mark == NULL) {
+        return text;
+    }
+    snprintf(to, size, "%.*s%u%s", (int)(mark - text), text, index, mark + 2);
+    return to;
+}
+
 void scenario_fill_setup(const struct bench *bench, const char *kind, uint32_t index,
                          struct link_setup *setup)
 {
-    static char client_id[48]; /* borrowed by link_open() for the call only */
+    static char client_id[48]; /* both are borrowed by link_open() for the call only */
+    static char username[WIRE_STRING_BYTES_MAX];
     snprintf(client_id, sizeof(client_id), "b%llu-%s%u", (unsigned long long)bench->run_id, kind,
              index);
     *setup = (struct link_setup){
         .client_id = client_id,
-        .username = bench->options->username,
+        .username = numbered(bench->options->username, index, username, sizeof(username)),
         .password = bench->options->password,
         .version = (uint8_t)bench->options->version,
         .out_bytes = 1024,
@@ -108,9 +126,9 @@ void scenario_end(struct bench *bench, uint64_t units)
     outcome->units = units;
 }
 
-void scenario_note_latency(struct bench *bench, const struct histogram *histogram)
+struct latency scenario_latency(const struct histogram *histogram)
 {
-    bench->outcome.latency = (struct latency){
+    return (struct latency){
         .count = histogram->total,
         .p50_ns = histogram_quantile(histogram, 0.50),
         .p99_ns = histogram_quantile(histogram, 0.99),

@@ -29,6 +29,14 @@ struct latency {
     uint64_t max_ns;
 };
 
+/* What happened while a crowd connected. */
+struct crowd_outcome {
+    uint64_t connects;
+    uint64_t wall_ns;
+    uint64_t broker_ns;
+    struct latency latency; /* of those who were there before */
+};
+
 /* What came out. Zero where a scenario has nothing to say. */
 struct outcome {
     const char *unit; /* what `units` counts: "message", "connect", "connection" */
@@ -37,10 +45,13 @@ struct outcome {
     struct probe_memory memory;
     struct ledger_faults faults;
     struct latency latency;
+    struct crowd_outcome crowd;
     double bytes_per_unit;
     double message_bytes; /* topic and payload, on average */
     double wakeups_per_s;
     uint32_t threads;
+    uint64_t handshakes; /* of TLS, and how many of them resumed a session */
+    uint64_t resumed;
 };
 
 /* What a running scenario works with. */
@@ -77,8 +88,7 @@ void scenario_end(struct bench *bench, uint64_t units);
 
 struct histogram;
 
-/* Gives the outcome the latencies recorded in `histogram`. */
-void scenario_note_latency(struct bench *bench, const struct histogram *histogram);
+struct latency scenario_latency(const struct histogram *histogram);
 
 /* Ends the kept sessions of the clients "s0" .. "s`count`-1". */
 void scenario_end_sessions(struct bench *bench, uint32_t count);
@@ -94,6 +104,7 @@ void offline_run_store(struct bench *bench);
 void offline_run_drain(struct bench *bench);
 void offline_run_revisit(struct bench *bench);
 void disk_run(struct bench *bench);
+void handshake_run(struct bench *bench);
 void idle_run_connections(struct bench *bench);
 void idle_run_node(struct bench *bench);
 

@@ -7,6 +7,7 @@
  * Errors    loop_fail(); what was lost by then is counted all the same.
  * Not here  one publisher's window (publisher.h), who must get what (ledger.h).
  */
+#include "tests/bench/crowd.h"
 #include "tests/bench/histogram.h"
 #include "tests/bench/publisher.h"
 #include "tests/bench/scenario.h"
@@ -23,7 +24,7 @@ enum {
     PACKET_SLACK_BYTES = 64 * 1024, /* topic and properties */
 };
 
-enum phase { PHASE_WARMUP, PHASE_MEASURE, PHASE_DRAIN };
+enum phase { PHASE_WARMUP, PHASE_MEASURE, PHASE_CROWD, PHASE_DRAIN };
 
 struct traffic {
     struct bench *bench;
@@ -38,6 +39,7 @@ struct traffic {
     struct publisher_plan plan;
     struct ledger ledger;
     struct histogram histogram;
+    struct crowd crowd;
     char (*filters)[SCENARIO_NAME_BYTES_MAX];
     uint64_t delivered;
     uint64_t delivered_before; /* up to the start of the measured span */
@@ -84,8 +86,8 @@ static const struct link_handler publisher_handler = {
 static void note_latency(struct traffic *traffic, const struct stamp *stamp, uint64_t now_ns)
 {
     bool is_sampled = (stamp->sequence & traffic->sample_mask) == 0;
-    if (is_sampled && traffic->phase == PHASE_MEASURE &&
-        stamp->time_ns >= traffic->measure_from_ns) {
+    bool is_measured = traffic->phase == PHASE_MEASURE || traffic->phase == PHASE_CROWD;
+    if (is_sampled && is_measured && stamp->time_ns >= traffic->measure_from_ns) {
         histogram_record(&traffic->histogram, now_ns - stamp->time_ns);
     }
 }
@@ -327,9 +329,30 @@ static void begin_measure(struct traffic *traffic)
     scenario_begin(traffic->bench);
 }
 
+static bool has_crowd(const struct traffic *traffic)
+{
+    return traffic->options->connections != OPTION_UNSET;
+}
+
+/* What was measured so far was "before"; from now on it is "during". */
+static void begin_crowd(struct traffic *traffic)
+{
+    struct bench *bench = traffic->bench;
+    scenario_end(bench, traffic->delivered - traffic->delivered_before);
+    bench->outcome.latency = scenario_latency(&traffic->histogram);
+    histogram_reset(&traffic->histogram);
+    if (crowd_start(&traffic->crowd, bench)) {
+        traffic->phase = PHASE_CROWD;
+        traffic->measure_from_ns = loop_clock(&bench->loop);
+        traffic->phase_end_ns = UINT64_MAX;
+    }
+}
+
 static void begin_drain(struct traffic *traffic)
 {
-    scenario_end(traffic->bench, traffic->delivered - traffic->delivered_before);
+    if (traffic->phase == PHASE_MEASURE) {
+        scenario_end(traffic->bench, traffic->delivered - traffic->delivered_before);
+    }
     traffic->phase = PHASE_DRAIN;
     if (traffic->options->read_rate > 0) {
         pause_subscribers(traffic, false);
@@ -364,6 +387,12 @@ static void step(struct traffic *traffic)
     loop_turn(loop, wait_ns);
 }
 
+static bool is_phase_over(const struct traffic *traffic)
+{
+    return traffic->bench->loop.now_ns >= traffic->phase_end_ns ||
+           (is_all_sent(traffic) && is_all_done(traffic));
+}
+
 static void run_load(struct traffic *traffic)
 {
     struct loop *loop = &traffic->bench->loop;
@@ -375,11 +404,13 @@ static void run_load(struct traffic *traffic)
     }
     while (!loop->failed && traffic->phase != PHASE_DRAIN) {
         bool is_over =
-            loop->now_ns >= traffic->phase_end_ns || (is_all_sent(traffic) && is_all_done(traffic));
+            traffic->phase == PHASE_CROWD ? crowd_is_over(&traffic->crowd) : is_phase_over(traffic);
         if (!is_over) {
             step(traffic);
         } else if (traffic->phase == PHASE_WARMUP) {
             begin_measure(traffic);
+        } else if (traffic->phase == PHASE_MEASURE && has_crowd(traffic)) {
+            begin_crowd(traffic);
         } else {
             begin_drain(traffic);
         }
@@ -407,7 +438,12 @@ static void fill_outcome(struct traffic *traffic)
     struct outcome *outcome = &traffic->bench->outcome;
     outcome->faults = traffic->ledger.faults;
     outcome->memory = probe_memory((pid_t)traffic->options->broker_pid);
-    scenario_note_latency(traffic->bench, &traffic->histogram);
+    struct latency latency = scenario_latency(&traffic->histogram);
+    if (has_crowd(traffic)) {
+        outcome->crowd.latency = latency;
+    } else {
+        outcome->latency = latency;
+    }
 }
 
 static void run(struct bench *bench, enum ledger_route route)
@@ -434,11 +470,13 @@ static void run(struct bench *bench, enum ledger_route route)
         if (options->read_rate > 0) {
             pause_subscribers(traffic, true);
         }
-        bench->loop.spin = options->spin || (options->rate > 0 && !options->no_spin);
+        bool leaves_room = options->no_spin || has_crowd(traffic); /* the crowd needs the core */
+        bench->loop.spin = options->spin || (options->rate > 0 && !leaves_room);
         run_load(traffic);
         drain(traffic);
         fill_outcome(traffic);
     }
+    crowd_fini(&traffic->crowd);
     release(traffic);
     free(traffic);
     if (options->persistent && !bench->loop.failed) {

@@ -57,7 +57,7 @@ static bool is_free(uint16_t port)
  * A port that was free a moment ago, and never the same twice. Below those that the kernel gives to
  * clients, and each test program begins elsewhere: several run at a time.
  */
-static uint16_t free_port(void)
+uint16_t broker_free_port(void)
 {
     enum { FIRST = 10000, COUNT = 20000 };
     static unsigned next;
@@ -132,7 +132,7 @@ static void describe_storage(const struct broker *broker, char *out, size_t size
     }
 }
 
-static bool write_config(const struct broker *broker, const char *const *settings)
+static bool write_config(const struct broker *broker, const char *const *settings, const char *yaml)
 {
     FILE *file = fopen(broker->config, "w");
     if (file == NULL) {
@@ -151,6 +151,12 @@ static bool write_config(const struct broker *broker, const char *const *setting
     char storage[256];
     describe_storage(broker, storage, sizeof(storage));
     write_section(file, "storage", storage, settings);
+    write_section(file, "websocket", "", settings);
+    write_section(file, "auth", "", settings);
+    write_section(file, "admin", "", settings);
+    if (yaml != NULL) {
+        fputs(yaml, file);
+    }
     return fclose(file) == 0;
 }
 
@@ -239,8 +245,8 @@ static struct broker *create(void)
     }
     snprintf(broker->config, sizeof(broker->config), "%s/pulse.yaml", broker->folder);
     snprintf(broker->log, sizeof(broker->log), "%s/log", broker->folder);
-    broker->port = free_port();
-    broker->http_port = free_port();
+    broker->port = broker_free_port();
+    broker->http_port = broker_free_port();
     broker->pidfd = -1;
     broker->ended = true;
     return broker;
@@ -271,12 +277,27 @@ static bool run(struct broker *broker)
 
 struct broker *broker_start(const char *const *settings)
 {
+    return broker_start_yaml(settings, NULL);
+}
+
+/* Gives a broker that is not started yet, or NULL after printing why not. */
+static struct broker *prepare(const char *const *settings, const char *yaml)
+{
     static const char *const none[] = {NULL};
     struct broker *broker = create();
     if (getenv("PULSE_BIN") == NULL || broker == NULL ||
-        !write_config(broker, settings ? settings : none)) {
+        !write_config(broker, settings ? settings : none, yaml)) {
         fprintf(stderr, "cannot start a broker: is PULSE_BIN set, and /tmp writable?\n");
         free(broker);
+        return NULL;
+    }
+    return broker;
+}
+
+struct broker *broker_start_yaml(const char *const *settings, const char *yaml)
+{
+    struct broker *broker = prepare(settings, yaml);
+    if (broker == NULL) {
         return NULL;
     }
     if (!run(broker)) {
@@ -285,6 +306,29 @@ struct broker *broker_start(const char *const *settings)
         return NULL;
     }
     return broker;
+}
+
+bool broker_refuses(const char *const *settings, const char *yaml, const char *text)
+{
+    struct broker *broker = prepare(settings, yaml);
+    if (broker == NULL) {
+        return false;
+    }
+    bool runs = run(broker);
+    bool refused = !runs && has_ended(broker, START_TIMEOUT_MS) && WIFEXITED(broker->wait_status) &&
+                   WEXITSTATUS(broker->wait_status) == 2 && broker_log_lines(broker, text) > 0;
+    if (!refused) {
+        fprintf(stderr, "a broker that should have refused to start with \"%s\" %s\n", text,
+                runs ? "runs" : "said something else, or ended otherwise");
+        print_log(broker);
+    }
+    (void)(runs ? broker_stop(broker) : (clean_up(broker), true));
+    return refused;
+}
+
+void broker_reload(struct broker *broker)
+{
+    kill(broker->pid, SIGHUP);
 }
 
 void broker_signal(struct broker *broker, int signal_number)

@@ -25,11 +25,26 @@ struct broker;
  */
 struct broker *broker_start(const char *const *settings);
 
+/* The same with `yaml` at the end of its configuration, for lists; NULL: nothing. Borrowed. */
+struct broker *broker_start_yaml(const char *const *settings, const char *yaml);
+
+/*
+ * True when a broker with these settings ends by itself with status 2, and says `text`. Else it is
+ * told what happened.
+ */
+bool broker_refuses(const char *const *settings, const char *yaml, const char *text);
+
+/* A port that is free now, for a listener of `yaml`. */
+uint16_t broker_free_port(void);
+
 /* The list that broker_start() takes: BROKER_SETTINGS("limits.max_offline_queue_len: 3", ...). */
 #define BROKER_SETTINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Sends a signal that should end the broker, and returns at once. */
 void broker_signal(struct broker *broker, int signal_number);
+
+/* SIGHUP: read again what can be read again. */
+void broker_reload(struct broker *broker);
 
 /* Waits for the process to end by itself; true when it did within `timeout_ms`, with status 0. */
 bool broker_wait_exit(struct broker *broker, int timeout_ms);

@@ -16,6 +16,8 @@
 #ifndef TESTS_INTEGRATION_CLIENT_H
 #define TESTS_INTEGRATION_CLIENT_H
 
+#include <sys/types.h>
+
 #include "tests/integration/packet.h"
 
 /* How long an expected event may take, and how long silence must last to be believed. */
@@ -23,8 +25,17 @@ enum { WAIT_MS = 10000, QUIET_MS = 120 };
 
 struct client;
 
+/* The line of a test, for the message of a failure. */
+struct here {
+    const char *file;
+    int line;
+};
+#define HERE ((struct here){__FILE__, __LINE__})
+
 /* Where new clients connect to, from now on. */
 void client_use_port(uint16_t port);
+
+uint16_t client_port(void);
 
 /* Closes every client that is still open. */
 void client_close_all(void);
@@ -138,6 +149,28 @@ const struct packet *client_last(const struct client *c);
 #define assert_prop_text(packet, id, text) assert_prop_text_at(packet, id, text, HERE)
 #define assert_no_prop(packet, id) assert_no_prop_at(packet, id, HERE)
 
+/* ---- what carries the bytes ---- */
+
+/*
+ * In place of the bare socket (secure_client.h). `send` and `receive` are as send(2) and recv(2) on
+ * a socket that doesn't block; what `send` took and the socket refused is tried again by sending
+ * nothing. `destroy` closes.
+ */
+struct client_carrier {
+    ssize_t (*send)(void *carried, const void *data, size_t len);
+    ssize_t (*receive)(void *carried, void *to, size_t size);
+    void (*destroy)(void *carried);
+};
+
+/* A client on a socket that is connected; takes both. `carrier` NULL: the bare socket. */
+struct client *client_adopt(int fd, uint8_t version, const struct client_carrier *carrier,
+                            void *carried);
+void *client_carried(const struct client *c);
+
+/* Makes the connections of client_open() and CONNECT() from now on. NULL: plain TCP. */
+typedef struct client *client_open_fn(uint8_t version, struct here here);
+void client_use_opener(client_open_fn *open);
+
 /* ---- odds and ends ---- */
 
 /* A packet id that `c` has not used yet. */
@@ -156,12 +189,6 @@ long clock_ms(void);
 void let_time_pass(int ms);
 
 /* ---- what the macros above call ---- */
-
-struct here {
-    const char *file;
-    int line;
-};
-#define HERE ((struct here){__FILE__, __LINE__})
 
 #define test_fail(...) fail_at(HERE, __VA_ARGS__)
 

@@ -1,4 +1,6 @@
 #include "tests/integration/suite.h"
+#include "tests/integration/certificates.h"
+#include "tests/integration/secure_client.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -9,15 +11,28 @@
  */
 static struct broker *shared;
 static struct broker *own;
+static uint16_t shared_port; /* where clients connect to */
 static const char *const *shared_settings;
 static bool all_ended_well = true;
 
-static void start_shared(void)
+/* Lets clients connect to `broker`, at `port`. */
+static void use(const struct broker *broker, uint16_t port)
 {
-    shared = broker_start(shared_settings);
-    if (shared != NULL) {
-        client_use_port(broker_port(shared));
+    client_use_port(port);
+    client_use_opener(port != broker_port(broker) ? secure_variant_open : NULL);
+}
+
+/* Starts a broker, with a listener of the transport that the suite runs over. */
+static struct broker *start(const char *yaml, const char *const *settings, uint16_t *port)
+{
+    uint16_t variant_port = broker_free_port();
+    const char *variant = yaml == NULL ? secure_variant_yaml(variant_port) : NULL;
+    struct broker *broker = broker_start_yaml(settings, variant != NULL ? variant : yaml);
+    if (broker != NULL) {
+        *port = variant != NULL ? variant_port : broker_port(broker);
+        use(broker, *port);
     }
+    return broker;
 }
 
 struct broker *suite_broker(void)
@@ -27,11 +42,16 @@ struct broker *suite_broker(void)
 
 struct broker *suite_own_broker(const char *const *settings)
 {
-    own = broker_start(settings);
+    return suite_own_broker_yaml(NULL, settings);
+}
+
+struct broker *suite_own_broker_yaml(const char *yaml, const char *const *settings)
+{
+    uint16_t port;
+    own = start(yaml, settings, &port);
     if (own == NULL) {
         fail_msg("the test's own broker did not start");
     }
-    client_use_port(broker_port(own));
     return own;
 }
 
@@ -53,7 +73,8 @@ int suite_test_begin(void **state)
 {
     (void)state;
     if (shared == NULL) {
-        start_shared(); /* the one before died: the other tests still have a chance */
+        shared = start(NULL, shared_settings,
+                       &shared_port); /* the one before died: the other tests still have a chance */
     }
     return shared != NULL ? 0 : -1;
 }
@@ -70,12 +91,13 @@ int suite_test_end(void **state)
 {
     (void)state;
     client_close_all();
+    secure_close_all();
     bool ended_well = stop(&own);
     if (!broker_alive(shared)) {
         print_error("the broker died during this test\n");
         ended_well = stop(&shared) && false;
     } else {
-        client_use_port(broker_port(shared));
+        use(shared, shared_port);
     }
     all_ended_well = all_ended_well && ended_well;
     return ended_well ? 0 : -1;
@@ -90,11 +112,13 @@ int suite_run(const char *name, const struct CMUnitTest *tests, size_t count,
         cmocka_set_test_filter(argv[1]);
     }
     shared_settings = settings;
-    start_shared();
+    shared = start(NULL, settings, &shared_port);
     if (shared == NULL) {
+        certificates_end();
         return 1;
     }
     int failures = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
     all_ended_well = stop(&shared) && all_ended_well;
+    certificates_end();
     return failures == 0 && all_ended_well ? 0 : 1;
 }

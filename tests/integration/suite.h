@@ -45,6 +45,10 @@ struct broker *suite_broker(void);
 #define OWN_BROKER(...) suite_own_broker(BROKER_SETTINGS(__VA_ARGS__))
 struct broker *suite_own_broker(const char *const *settings);
 
+/* The same with YAML at the end of its configuration. */
+#define OWN_BROKER_YAML(yaml, ...) suite_own_broker_yaml(yaml, BROKER_SETTINGS(__VA_ARGS__))
+struct broker *suite_own_broker_yaml(const char *yaml, const char *const *settings);
+
 /* Waits for the test's own broker to end by itself, which must happen with status 0. */
 void suite_expect_own_broker_exit(int timeout_ms);
 

@@ -153,7 +153,7 @@ static void an_unknown_section_is_refused_with_a_guess(void **state)
     assert_refused("sever:\n  bind: x\n",
                    ":1: unknown section \"sever\"; did you mean \"server\"?");
     assert_refused("\nbind: x\n", ":2: unknown section \"bind\"; did you mean \"server.bind\"?");
-    assert_refused("websocket:\n  bind: x\n", ":1: unknown section \"websocket\"");
+    assert_refused("bridges:\n  bind: x\n", ":1: unknown section \"bridges\"");
 }
 
 static void a_key_given_twice_is_refused(void **state)
@@ -267,7 +267,7 @@ static void deep_nesting_is_refused(void **state)
     text_fini(&error);
 }
 
-static void a_file_of_one_mebibyte_is_read_and_a_longer_one_is_not(void **state)
+static void a_file_of_sixteen_mebibytes_is_read_and_a_longer_one_is_not(void **state)
 {
     (void)state;
     struct text yaml = {0};
@@ -281,7 +281,7 @@ static void a_file_of_one_mebibyte_is_read_and_a_longer_one_is_not(void **state)
     assert_int_equal(settings.count, 1);
     text_add(&yaml, "#");
     assert_int_equal(read_bytes(slice_of(yaml.data, yaml.len), &settings, &error), ERR_IO);
-    assert_string_equal(error.data + strlen(path), ": larger than 1048576 bytes");
+    assert_string_equal(error.data + strlen(path), ": larger than 16777216 bytes");
     config__settings_fini(&settings);
     text_fini(&error);
     text_fini(&yaml);
@@ -322,7 +322,7 @@ int main(void)
         cmocka_unit_test(text_that_is_not_yaml_is_refused_with_its_line),
         cmocka_unit_test(bytes_that_are_not_text_are_refused),
         cmocka_unit_test(deep_nesting_is_refused),
-        cmocka_unit_test(a_file_of_one_mebibyte_is_read_and_a_longer_one_is_not),
+        cmocka_unit_test(a_file_of_sixteen_mebibytes_is_read_and_a_longer_one_is_not),
         cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_with_its_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -294,7 +294,7 @@ static void one_error_is_one_line_even_with_warnings(void **state)
     (void)state;
     assert_refused("MQTT_RS_SQLITES=/x PULSE_SERVER_BIND=x", "",
                    "pulse: PULSE_SERVER_BIND: \"x\" is not an address (allowed: host:port, such as "
-                   "127.0.0.1:1883 or [::1]:1883)\n");
+                   "127.0.0.1:1883 or [::1]:1883; off)\n");
 }
 
 static void a_log_filter_is_checked(void **state)
@@ -353,7 +353,7 @@ static void two_listeners_cannot_share_an_address(void **state)
     (void)state;
     assert_refused("", "--bind a:1 --metrics-bind a:1",
                    "pulse: --metrics-bind: observability.metrics_bind: must differ from "
-                   "server.bind\n");
+                   "the addresses of listeners\n");
 }
 
 static void queue_offline_needs_an_offline_queue(void **state)

@@ -1,4 +1,4 @@
-#include "node/http_routes_priv.h"
+#include "node/http_daemon.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -203,10 +203,10 @@ static bool loopback(const char *address)
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     if (inet_pton(AF_INET, address, &v4.sin_addr) == 1) {
-        return http__is_loopback((struct sockaddr *)&v4);
+        return http_is_loopback((struct sockaddr *)&v4);
     }
     assert_int_equal(inet_pton(AF_INET6, address, &v6.sin6_addr), 1);
-    return http__is_loopback((struct sockaddr *)&v6);
+    return http_is_loopback((struct sockaddr *)&v6);
 }
 
 static void only_loopback_addresses_may_change_levels(void **state)
@@ -223,7 +223,7 @@ static void only_loopback_addresses_may_change_levels(void **state)
     assert_false(loopback("::ffff:10.0.0.1"));
     assert_false(loopback("::127.0.0.1"));
     assert_false(loopback("7f00::1"));
-    assert_false(http__is_loopback(&(struct sockaddr){.sa_family = AF_UNIX}));
+    assert_false(http_is_loopback(&(struct sockaddr){.sa_family = AF_UNIX}));
 }
 
 int main(void)

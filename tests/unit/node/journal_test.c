@@ -283,7 +283,7 @@ static void connect_raw(const void *packet, size_t len, uint8_t expected_reason)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     client = (struct client){.rig = &rig, .fd = fds[0]};
     reclaim_enter();
-    conn_open(rig.worker, fds[1], slice_of(NULL, 0));
+    conn_open(rig.worker, &(struct conn_start){.fd = fds[1]});
     reclaim_leave();
     client_send(&client, packet, len);
     rig_turn(&rig);

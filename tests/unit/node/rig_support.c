@@ -133,7 +133,7 @@ void client_connect(struct client *client, struct rig *rig, struct client_option
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     *client = (struct client){.rig = rig, .fd = fds[0]};
     reclaim_enter();
-    conn_open(rig->worker, fds[1], slice_of(NULL, 0));
+    conn_open(rig->worker, &(struct conn_start){.fd = fds[1]});
     reclaim_leave();
     send_connect(client, &options);
     rig_turn(rig);

@@ -1,0 +1,40 @@
+/*
+ * network_list: IP networks from one line of text such as "127.0.0.0/8,::1/128", and whether an
+ * address is in one of them. IPv4 in IPv6 (::ffff:1.2.3.4) counts as IPv4, in both.
+ *
+ * Thread    any: a list never changes.
+ * Errors    ERR_SYNTAX with one line for people, ERR_MEMORY.
+ */
+#ifndef PULSE_NODE_NETWORK_LIST_H
+#define PULSE_NODE_NETWORK_LIST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/text.h"
+
+/* An address of either family, in one form. */
+struct ip {
+    bool v4;
+    uint8_t bytes[16]; /* v4: the first four */
+};
+
+/* False: it is no IP address, as that of a unix socket. */
+bool ip_of_sockaddr(const struct sockaddr *address, struct ip *ip);
+
+struct network_list;
+
+/*
+ * Networks are separated by commas; one without a length is a single address. Empty text and NULL
+ * are an empty list. `*out` is given on ERR_OK only; end it with network_list_destroy.
+ */
+must_check enum err network_list_parse(const char *text, struct network_list **out,
+                                       struct text *error);
+void network_list_destroy(struct network_list *list);
+
+bool network_list_has(const struct network_list *list, const struct ip *ip);
+
+#endif

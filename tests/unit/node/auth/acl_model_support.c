@@ -1,0 +1,297 @@
+#include "tests/unit/node/auth/acl_model_support.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "codec/topic.h"
+
+#define RULES_MAX 16
+#define TEXT_MAX 64
+#define TOPIC_LEVELS 4
+#define FILTER_LEVELS 3
+
+/* z is in no rule: it stands for all other texts. */
+static const char *const level_texts[] = {"", "a", "b", "$s", "p-a", "p-b", "p-$s", "z"};
+static const char *const filter_texts[] = {"", "a", "b", "$s", "p-a", "+"};
+
+struct entry {
+    char text[TEXT_MAX];
+    bool *matched; /* by topic; of filters and rules */
+};
+
+struct model {
+    struct entry *topics;
+    size_t topic_count;
+    struct entry *filters;
+    size_t filter_count;
+    const struct acl_rules *rules;
+    bool concerns[RULES_MAX];
+    struct entry ruled[RULES_MAX];
+    bool default_allow;
+};
+
+unsigned model_random(uint64_t *seed, unsigned limit)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(*seed >> 33) % limit;
+}
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+static void add_entry(struct entry **entries, size_t *count, const char *text)
+{
+    *entries = mem_resize(*entries, (*count + 1) * sizeof(**entries));
+    struct entry *entry = &(*entries)[(*count)++];
+    *entry = (struct entry){.matched = NULL};
+    snprintf(entry->text, sizeof(entry->text), "%s", text);
+}
+
+static void add_topics(struct model *model, const char *before, unsigned levels)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(level_texts); i++) {
+        char text[TEXT_MAX];
+        snprintf(text, sizeof(text), "%s%s", before, level_texts[i]);
+        if (text[0] != '\0') {
+            add_entry(&model->topics, &model->topic_count, text);
+        }
+        if (levels > 1) {
+            char longer[TEXT_MAX];
+            snprintf(longer, sizeof(longer), "%.*s/", TEXT_MAX - 2, text);
+            add_topics(model, longer, levels - 1);
+        }
+    }
+}
+
+static void add_filters(struct model *model, const char *before, unsigned levels)
+{
+    char text[TEXT_MAX];
+    snprintf(text, sizeof(text), "%s#", before);
+    add_entry(&model->filters, &model->filter_count, text);
+    for (size_t i = 0; i < ARRAY_COUNT(filter_texts); i++) {
+        snprintf(text, sizeof(text), "%s%s", before, filter_texts[i]);
+        if (text[0] != '\0') {
+            add_entry(&model->filters, &model->filter_count, text);
+        }
+        if (levels > 1) {
+            char longer[TEXT_MAX];
+            snprintf(longer, sizeof(longer), "%.*s/", TEXT_MAX - 2, text);
+            add_filters(model, longer, levels - 1);
+        }
+    }
+}
+
+struct model *model_create(void)
+{
+    struct model *model = mem_alloc(sizeof(*model));
+    add_topics(model, "", TOPIC_LEVELS);
+    add_filters(model, "", FILTER_LEVELS);
+    for (size_t i = 0; i < model->filter_count; i++) {
+        struct entry *filter = &model->filters[i];
+        filter->matched = mem_alloc_array(model->topic_count, sizeof(bool));
+        for (size_t t = 0; t < model->topic_count; t++) {
+            filter->matched[t] =
+                topic_matches(slice_text(filter->text), slice_text(model->topics[t].text));
+        }
+    }
+    for (size_t i = 0; i < RULES_MAX; i++) {
+        model->ruled[i].matched = mem_alloc_array(model->topic_count, sizeof(bool));
+    }
+    return model;
+}
+
+void model_destroy(struct model *model)
+{
+    for (size_t i = 0; i < model->filter_count; i++) {
+        mem_free(model->filters[i].matched);
+    }
+    for (size_t i = 0; i < RULES_MAX; i++) {
+        mem_free(model->ruled[i].matched);
+    }
+    mem_free(model->topics);
+    mem_free(model->filters);
+    mem_free(model);
+}
+
+size_t model_topic_count(const struct model *model)
+{
+    return model->topic_count;
+}
+
+struct slice model_topic(const struct model *model, size_t index)
+{
+    return slice_text(model->topics[index].text);
+}
+
+size_t model_filter_count(const struct model *model)
+{
+    return model->filter_count;
+}
+
+struct slice model_filter(const struct model *model, size_t index)
+{
+    return slice_text(model->filters[index].text);
+}
+
+/* ---- one rule -------------------------------------------------------------------------------- */
+
+static struct slice subject_value(const struct acl_subject *subject, uint8_t letter)
+{
+    switch (letter) {
+    case 'c':
+        return subject->client_id;
+    case 'u':
+        return subject->username;
+    case 'C':
+        return subject->common_name;
+    case 'O':
+        return subject->organization;
+    default:
+        return subject->organizational_unit;
+    }
+}
+
+static bool has_any(struct slice s, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (memchr(bytes, s.data[i], count) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum level_kind { LEVEL_TEXT, LEVEL_PLUS, LEVEL_HASH, LEVEL_ANY, LEVEL_ANY_AND_MORE };
+
+/* A level of a rule for this client; of LEVEL_TEXT the text goes to `text`. */
+static enum level_kind level_for(struct slice raw, const struct acl_subject *subject, char *text)
+{
+    size_t len = 0;
+    if (slice_equal(raw, slice_text("+"))) {
+        return LEVEL_PLUS;
+    }
+    if (slice_equal(raw, slice_text("#"))) {
+        return LEVEL_HASH;
+    }
+    for (size_t i = 0; i < raw.len; i++) {
+        if (raw.data[i] != '%') {
+            text[len++] = (char)raw.data[i];
+            continue;
+        }
+        i++;
+        if (raw.data[i] == '%') {
+            text[len++] = '%';
+            continue;
+        }
+        struct slice value = subject_value(subject, raw.data[i]);
+        if (has_any(value, "/", 1)) {
+            return LEVEL_ANY_AND_MORE;
+        }
+        if (value.len == 0 || has_any(value, "+#", 3)) { /* and the NUL behind them */
+            return LEVEL_ANY;
+        }
+        memcpy(text + len, value.data, value.len);
+        len += value.len;
+    }
+    text[len] = '\0';
+    return LEVEL_TEXT;
+}
+
+static bool rule_matches(const struct acl_rule *rule, const struct acl_subject *subject,
+                         struct slice topic)
+{
+    bool allow = rule->permission == ACL_ALLOW;
+    bool dollar = topic.data[0] == '$';
+    if (dollar && (allow ? rule->filter.data[0] != '$'
+                         : rule->filter.data[0] == '+' || rule->filter.data[0] == '#')) {
+        return false;
+    }
+    struct slice filter = rule->filter;
+    bool filter_done = false;
+    bool topic_done = false;
+    while (!filter_done) {
+        char text[200];
+        struct slice raw = topic_next_level(&filter, &filter_done);
+        enum level_kind kind = level_for(raw, subject, text);
+        if (allow && (kind == LEVEL_ANY || kind == LEVEL_ANY_AND_MORE)) {
+            return false;
+        }
+        if (kind == LEVEL_HASH) {
+            return true;
+        }
+        if (topic_done) {
+            return false;
+        }
+        struct slice level = topic_next_level(&topic, &topic_done);
+        if (kind == LEVEL_ANY_AND_MORE) {
+            return true;
+        }
+        if (kind == LEVEL_TEXT && !slice_equal(level, slice_text(text))) {
+            return false;
+        }
+    }
+    return topic_done;
+}
+
+static bool rule_concerns(const struct acl_rule *rule, const struct acl_subject *subject)
+{
+    bool in_group = rule->group.len == 0;
+    for (size_t i = 0; i < subject->group_count; i++) {
+        in_group = in_group || slice_equal(rule->group, subject->groups[i]);
+    }
+    return in_group && (!rule->anonymous || subject->username.len == 0) &&
+           (rule->username.len == 0 || slice_equal(rule->username, subject->username));
+}
+
+/* ---- all rules ------------------------------------------------------------------------------- */
+
+void model_set_rules(struct model *model, const struct acl_subject *subject,
+                     const struct acl_rules *rules, bool default_allow)
+{
+    ASSERT(rules->count <= RULES_MAX);
+    model->rules = rules;
+    model->default_allow = default_allow;
+    for (size_t i = 0; i < rules->count; i++) {
+        model->concerns[i] = rule_concerns(&rules->items[i], subject);
+        for (size_t t = 0; t < model->topic_count; t++) {
+            model->ruled[i].matched[t] =
+                rule_matches(&rules->items[i], subject, model_topic(model, t));
+        }
+    }
+}
+
+static bool is_about(const struct model *model, size_t rule, enum acl_action action)
+{
+    enum acl_action of_rule = model->rules->items[rule].action;
+    return model->concerns[rule] && (of_rule == ACL_ALL || of_rule == action);
+}
+
+bool model_may(const struct model *model, enum acl_action action, size_t topic)
+{
+    for (size_t i = 0; i < model->rules->count; i++) {
+        if (is_about(model, i, action) && model->ruled[i].matched[topic]) {
+            return model->rules->items[i].permission == ACL_ALLOW;
+        }
+    }
+    return model->default_allow;
+}
+
+bool model_may_subscribe(const struct model *model, size_t filter)
+{
+    const bool *asked = model->filters[filter].matched;
+    for (size_t i = 0; i < model->rules->count; i++) {
+        if (!is_about(model, i, ACL_SUBSCRIBE)) {
+            continue;
+        }
+        bool covers = true;
+        bool overlaps = false;
+        for (size_t t = 0; t < model->topic_count && (covers || !overlaps); t++) {
+            covers = covers && (!asked[t] || model->ruled[i].matched[t]);
+            overlaps = overlaps || (asked[t] && model->ruled[i].matched[t]);
+        }
+        bool deny = model->rules->items[i].permission == ACL_DENY;
+        if (covers || (deny && overlaps)) {
+            return !deny;
+        }
+    }
+    return model->default_allow;
+}
