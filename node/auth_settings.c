@@ -1,75 +1,8 @@
 #include "node/auth_settings.h"
 
-#include <string.h>
 #include <uv.h>
 
 #include "base/mem.h"
-
-static const char *const provider_words[AUTH_PROVIDER_COUNT] = {
-#define X(constant, word) [constant] = word,
-    AUTH_PROVIDERS(X)
-#undef X
-};
-
-static bool is_configured(const struct config *config, enum auth_provider_kind kind)
-{
-    switch (kind) {
-    case AUTH_CERTIFICATE:
-        for (size_t i = 0; i < config->listener_count; i++) {
-            if (config->listeners[i].identity != TLS_IDENTITY_NONE) {
-                return true;
-            }
-        }
-        return false;
-    case AUTH_USERS:
-        return config->user_count > 0;
-    case AUTH_PASSWORD_FILE:
-        return config->auth_password_file[0] != '\0';
-    case AUTH_JWT:
-        return config->auth_jwt_key_file[0] != '\0';
-    case AUTH_SQL:
-        return config->auth_sql_database[0] != '\0';
-    case AUTH_HTTP:
-        return config->auth_http_url[0] != '\0';
-    case AUTH_PROVIDER_COUNT:
-        return false;
-    }
-    return false;
-}
-
-/* The provider called `word`, of `len` bytes; AUTH_PROVIDER_COUNT: there is none. */
-static enum auth_provider_kind find_provider(const char *word, size_t len)
-{
-    enum auth_provider_kind kind = 0;
-    while (kind < AUTH_PROVIDER_COUNT &&
-           (strlen(provider_words[kind]) != len || strncmp(provider_words[kind], word, len) != 0)) {
-        kind++;
-    }
-    return kind;
-}
-
-static void add_to_chain(struct auth_settings *settings, enum auth_provider_kind kind)
-{
-    if (kind < AUTH_PROVIDER_COUNT && settings->chain_len < AUTH_PROVIDER_COUNT) {
-        settings->chain[settings->chain_len++] = kind;
-    }
-}
-
-static void make_chain(const struct config *config, struct auth_settings *settings)
-{
-    const char *at = config->auth_chain;
-    for (enum auth_provider_kind kind = 0; at[0] == '\0' && kind < AUTH_PROVIDER_COUNT; kind++) {
-        if (is_configured(config, kind)) {
-            add_to_chain(settings, kind);
-        }
-    }
-    while (*at != '\0') {
-        at += strspn(at, ", ");
-        size_t len = strcspn(at, ", ");
-        add_to_chain(settings, find_provider(at, len));
-        at += len;
-    }
-}
 
 static void add_users(const struct config *config, struct auth_settings_made *made)
 {
@@ -130,6 +63,8 @@ enum err auth_settings_make(const struct config *config, struct auth_settings_ma
                      .sql_user_query = config->auth_sql_user_query,
                      .sql_acl_query = config->auth_sql_acl_query,
                      .sql_timeout_ms = config->auth_sql_timeout,
+                     .sql_tls = (enum storage_mysql_tls)config->auth_sql_tls,
+                     .sql_tls_ca = config->auth_sql_tls_ca,
                      .http_url = config->auth_http_url,
                      .http_ca = config->auth_http_ca,
                      .http_token_file = config->auth_http_token_file,
@@ -140,7 +75,7 @@ enum err auth_settings_make(const struct config *config, struct auth_settings_ma
                      .failure_delay_max_ms = config->auth_failure_delay_max,
                      .attempts_max = config->auth_attempts_max,
                      .threads = thread_count(config)}};
-    make_chain(config, &made->settings);
+    made->settings.chain_len = config_auth_chain(config, made->settings.chain);
     add_users(config, made);
     enum err err = add_rules(config, made, error);
     if (err != ERR_OK) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "node/config.h"
+#include "node/ctl_command.h"
 #include "node/storage_settings.h"
 #include "storage/transfer.h"
 #include "storage/wal_tool.h"
@@ -184,6 +185,12 @@ static int run_wal(int argc, char **argv, char **environment)
     hash_seed_init();
     argv[1] = name;
     return wal_tool_main(argc - 1, argv + 1);
+}
+
+static int run_ctl(int argc, char **argv, char **environment)
+{
+    (void)environment;
+    return ctl_command(argc - 1, argv + 1);
 }
 
 bool command_run(int argc, char **argv, char **environment, int *exit_code)

@@ -11,13 +11,15 @@
 #include <stdbool.h>
 
 /* X(name, words behind it, what it does) */
-#define COMMANDS(X)                                                      \
-    X(export, "[--OPTION VALUE]... > FILE",                              \
-      "write all that the configured store holds, as lines of JSON")     \
-    X(import, "[--OPTION VALUE]... [FILE]",                              \
-      "fill the configured store, which must be empty, from such lines") \
-    X(wal, "inspect|verify|repair DIR",                                  \
-      "look into the folder of a write-ahead log, check it, set damage aside")
+#define COMMANDS(X)                                                            \
+    X(export, "[--OPTION VALUE]... > FILE",                                    \
+      "write all that the configured store holds, as lines of JSON")           \
+    X(import, "[--OPTION VALUE]... [FILE]",                                    \
+      "fill the configured store, which must be empty, from such lines")       \
+    X(wal, "inspect|verify|repair DIR",                                        \
+      "look into the folder of a write-ahead log, check it, set damage aside") \
+    X(ctl, "VERB [--OPTION VALUE]...",                                         \
+      "ask the admin API of a running broker; pulse ctl --help lists the verbs")
 
 /* Runs the command that `argv[1]` names, and writes its exit code. False: it names none. */
 bool command_run(int argc, char **argv, char **environment, int *exit_code);

@@ -1,12 +1,13 @@
 /*
  * config: the options of the broker, from defaults < YAML file < environment < flags. All of it
- * comes from one table, config_options.def.
+ * comes from two tables, config_options.def and config_lists.def.
  *
  * Owns      the strings of a loaded struct config.
  * Thread    main, before the workers start; read-only afterwards, from any thread.
  * Errors    printed as one line on stderr, with file, line, key and what is allowed; the exit code
- * is 2. Not here  reading (config_source_priv.h), values (config_value_priv.h), pages
- * (config_page_priv.h).
+ *           is 2.
+ * Not here  reading (config_source_priv.h), values (config_value_priv.h), lists
+ *           (config_list_priv.h), pages (config_page_priv.h).
  */
 #ifndef PULSE_NODE_CONFIG_H
 #define PULSE_NODE_CONFIG_H

@@ -8,6 +8,7 @@
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -98,6 +99,45 @@ static void schema_init(struct schema *schema)
         CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_map, schema->maps[CONFIG_SECTION_ROOT])};
 }
 
+/* What stands before each block of libcyaml. */
+struct block {
+    _Alignas(max_align_t) size_t room;
+};
+
+static void raw_free(struct block *block)
+{
+    if (block != NULL) {
+        OPENSSL_cleanse(block + 1, block->room); /* there are passwords in it */
+        mem_free(block);
+    }
+}
+
+/* Memory for libcyaml, which asks for one more for each entry of a list: what grows, doubles. */
+static void *raw_resize(void *context, void *data, size_t size)
+{
+    struct block *old = data == NULL ? NULL : (struct block *)data - 1;
+    size_t room = old == NULL ? 0 : old->room;
+    (void)context;
+    if (size == 0) {
+        raw_free(old);
+        return NULL;
+    }
+    if (size <= room) {
+        return data;
+    }
+    size_t wanted = size > room * 2 ? size : room * 2;
+    struct block *block = mem_try_alloc(sizeof(*block) + wanted);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->room = wanted;
+    if (old != NULL) {
+        memcpy(block + 1, data, room);
+    }
+    raw_free(old);
+    return block + 1;
+}
+
 /* libcyaml logs an error as its reason, then a trail; the first line is the one for people. */
 static void keep_first_line(cyaml_log_t level, void *context, const char *format, va_list args)
 {
@@ -172,7 +212,7 @@ static enum err fill(const struct reader *reader, struct slice text, struct text
     const cyaml_config_t library = {.log_fn = keep_first_line,
                                     .log_ctx = &reason,
                                     .log_level = CYAML_LOG_WARNING,
-                                    .mem_fn = cyaml_mem};
+                                    .mem_fn = raw_resize};
     cyaml_err_t code =
         cyaml_load_data(text.data, text.len, &library, &schema->root, (cyaml_data_t **)&raw, NULL);
     if (code != CYAML_OK) {

@@ -51,14 +51,17 @@ static const char *key_text(const yaml_node_t *node)
     return word ? (const char *)node->data.scalar.value : NULL;
 }
 
-/* Ends an error about a word that is not known. */
+/* Ends an error about a word that is not known. Only what may be a key is shown of it: one blank
+ * too few, as in {password:secret}, makes a key of a value. */
 static enum err refuse_word(struct outline *outline, const char *what, const char *word,
                             struct config_guess *guess)
 {
-    size_t len = strlen(word);
-    text_printf(outline->error, "unknown %s \"", what);
-    text_add_json(outline->error, slice_of(word, len < 100 ? len : 100));
-    text_add(outline->error, "\"");
+    const size_t shown_max = 100;
+    size_t len = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                              "_-.[]<");
+    bool all = word[len] == '\0' && len <= shown_max;
+    text_printf(outline->error, "unknown %s \"%.*s%s\"", what,
+                (int)(len <= shown_max ? len : shown_max), word, all ? "" : "...");
     config__guess_finish(guess, outline->error);
     return ERR_SYNTAX;
 }

@@ -98,6 +98,7 @@ static enum err check_http_url(const char *text)
         return ERR_MEMORY;
     }
     bool good = config__check_name(text) == ERR_OK && strchr(text, ' ') == NULL &&
+                strstr(text, ":///") == NULL &&
                 curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
                 is_http(url) && !has_part(url, CURLUPART_USER) &&
                 !has_part(url, CURLUPART_PASSWORD) && !has_part(url, CURLUPART_FRAGMENT);

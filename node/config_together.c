@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <strings.h>
 
 #include "node/config_value_priv.h"
 
@@ -269,6 +270,33 @@ static void warn_of_admin_in_the_clear(const struct config *config, struct text 
     }
 }
 
+/* Does the URL say http, and the name of another machine? */
+static bool is_http_elsewhere(const char *url)
+{
+    static const char scheme[] = "http://";
+    struct text address = {0};
+    if (strncasecmp(url, scheme, strlen(scheme)) != 0) {
+        return false;
+    }
+    const char *host = url + strlen(scheme);
+    size_t len = strcspn(host, "/?");
+    bool has_port = memchr(host, ':', len) != NULL && host[len - 1] != ']';
+    text_add_bytes(&address, host, len);
+    text_add(&address, has_port ? "" : ":80");
+    bool elsewhere = !is_loopback(address.data);
+    text_fini(&address);
+    return elsewhere;
+}
+
+static void warn_of_passwords_in_the_clear(const struct config *config, struct text *warnings)
+{
+    if (config->auth_enabled && is_http_elsewhere(config->auth_http_url)) {
+        text_add(warnings, "pulse: ");
+        config__complain(config, CONFIG_OPTION_auth_http_url, warnings);
+        text_add(warnings, "passwords go over the network in the clear; use https\n");
+    }
+}
+
 void config__warn_together(const struct config *config, struct text *warnings)
 {
     int engine = config->storage_engine;
@@ -276,6 +304,7 @@ void config__warn_together(const struct config *config, struct text *warnings)
     warn_if_unused(config->storage_mysql, STORAGE_MYSQL, engine, "storage.mysql", warnings);
     warn_of_unused_sections(config, warnings);
     warn_of_admin_in_the_clear(config, warnings);
+    warn_of_passwords_in_the_clear(config, warnings);
     warn_of_secrets_in_flags(config, warnings);
     config__warn_auth(config, warnings);
 }

@@ -215,12 +215,22 @@ static const char *noun(const struct config_option *option)
     return "";
 }
 
+static bool is_text(const struct config_option *option)
+{
+    return option->kind == CONFIG_KIND_STRING || option->kind == CONFIG_KIND_ADDRESS;
+}
+
+static bool may_be_secret(const struct config_option *option)
+{
+    return option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL;
+}
+
 /* Adds the bad value, unless there may be a secret in it. */
 static void add_bad(const struct config_option *option, const char *words, struct text *error)
 {
     const size_t shown_max = 80;
     size_t len = strlen(words);
-    if (option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL) {
+    if (may_be_secret(option)) {
         text_add(error, "the value");
         return;
     }
@@ -277,7 +287,7 @@ static void add_text(const struct config_option *option, const char *words, stru
 {
     if (words[0] == '\0') {
         text_add(text, word_for_none(option));
-    } else if (option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL) {
+    } else if (may_be_secret(option)) {
         option->rule->add_shown(words, text);
     } else {
         text_add(text, words);
@@ -374,16 +384,6 @@ void config__value_add_allowed(const struct config_option *option, struct text *
     }
 }
 
-static bool is_text(const struct config_option *option)
-{
-    return option->kind == CONFIG_KIND_STRING || option->kind == CONFIG_KIND_ADDRESS;
-}
-
-static bool may_be_secret(const struct config_option *option)
-{
-    return option->kind == CONFIG_KIND_STRING && option->rule->add_shown != NULL;
-}
-
 static void free_text(const struct config_option *option, char *text)
 {
     if (text != NULL && may_be_secret(option)) {
@@ -455,14 +455,14 @@ bool config__value_is_default(const struct config_option *option, const void *ob
     return config__value_equal(option, config__value_load(option, object), initial);
 }
 
-bool config__value_has_secret(const struct config_option *option, const char *words)
+bool config__value_has_secret(const struct config_option *option, const char *text)
 {
-    if (!may_be_secret(option) || is_off(option, words)) {
+    if (!may_be_secret(option) || text[0] == '\0') {
         return false;
     }
     struct text shown = {0};
-    option->rule->add_shown(words, &shown);
-    bool hides = shown.len == 0 || strcmp(shown.data, words) != 0;
+    option->rule->add_shown(text, &shown);
+    bool hides = strcmp(shown.data, text) != 0;
     text_fini(&shown);
     return hides;
 }

@@ -42,7 +42,7 @@ bool config__value_equal(const struct config_option *option, struct config_value
 /* Is the value in `object` the default? A key that must be given has none. */
 bool config__value_is_default(const struct config_option *option, const void *object);
 
-/* Is there something in the good value `words` that must not be shown? */
-bool config__value_has_secret(const struct config_option *option, const char *words);
+/* Is there something in the stored value `text` that must not be shown? */
+bool config__value_has_secret(const struct config_option *option, const char *text);
 
 #endif

@@ -362,6 +362,20 @@ void conn_finish(struct conn *conn)
     }
 }
 
+/* An IPv4 client of a socket for both is one as at a socket for IPv4. */
+static void unmap(struct sockaddr_storage *address)
+{
+    struct sockaddr_in6 in6;
+    memcpy(&in6, address, sizeof(in6));
+    if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
+        return;
+    }
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = in6.sin6_port};
+    memcpy(&in4.sin_addr, in6.sin6_addr.s6_addr + 12, sizeof(in4.sin_addr));
+    memset(address, 0, sizeof(*address));
+    memcpy(address, &in4, sizeof(in4));
+}
+
 void conn_peer_address(const struct conn *conn, struct sockaddr_storage *out)
 {
     uv_os_fd_t fd;
@@ -372,6 +386,7 @@ void conn_peer_address(const struct conn *conn, struct sockaddr_storage *out)
     } else if (conn->handle_open && uv_fileno(&conn->io.handle, &fd) == 0) {
         (void)getpeername(fd, (struct sockaddr *)out, &len); /* AF_UNSPEC then */
     }
+    unmap(out);
 }
 
 const char *conn_peer(const struct conn *conn, char *out, size_t size)

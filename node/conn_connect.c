@@ -232,6 +232,7 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
         set_server_limits(worker->config, &admission->connack);
         set_response_info(conn, admission);
     }
+    trace_attach(conn);
     conn_send_connack(conn, &admission->connack);
     conn_start_rate(conn);
     conn_arm_timer(conn);
@@ -245,7 +246,6 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
     }
     conn_check_session(conn);
     session_attach(session, conn);
-    trace_attach(conn);
     session_set_will(session, will); /* storage must know the session first */
 }
 

@@ -47,7 +47,9 @@ struct login_mail {
 static void drop_reference(struct login *login)
 {
     if (atomic_fetch_sub(&login->references, 1) == 1) {
-        OPENSSL_cleanse(login->connect, login->connect_len); /* it holds the password */
+        if (login->connect != NULL) {
+            OPENSSL_cleanse(login->connect, login->connect_len); /* it holds the password */
+        }
         mem_free(login->connect);
         mem_free(login->client_id);
         mem_free(login);
@@ -109,7 +111,9 @@ static struct login *create(struct conn *conn, struct slice client_id, struct sl
     login->client_id = mem_copy_text(client_id.data, client_id.len);
     login->client_id_len = client_id.len;
     login->method_len = (uint8_t)method.len;
-    memcpy(login->method, method.data, method.len);
+    if (method.len > 0) {
+        memcpy(login->method, method.data, method.len);
+    }
     conn->login = login;
     return login;
 }

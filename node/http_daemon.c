@@ -38,7 +38,8 @@ struct http_daemon {
     unsigned client_count; /* open connections, listed or not */
     uint64_t accepted;
     uint64_t lifetime_ms;
-    bool paused; /* the poll is stopped, the timer starts it again */
+    bool resumed; /* some connection, since the library ran last */
+    bool paused;  /* the poll is stopped, the timer starts it again */
     uint16_t port;
     unsigned open_handles;
     uv_poll_t poll;
@@ -47,19 +48,27 @@ struct http_daemon {
 
 struct client {
     struct list node; /* in clients or held */
+    struct http_daemon *daemon;
     struct MHD_Connection *connection;
     int fd;
     bool suspended;
     uint64_t until_ms;
 };
 
+static void on_timer(uv_timer_t *timer);
+
 /* ---- connections ----------------------------------------------------------------------------- */
 
+/* The library only notes it: it has to run, soon, and outside of its own callbacks. */
 static void client_resume(struct client *client)
 {
     if (client->suspended) {
         client->suspended = false;
+        client->daemon->resumed = true;
         MHD_resume_connection(client->connection);
+        if (!uv_is_closing((uv_handle_t *)&client->daemon->timer)) {
+            uv_timer_start(&client->daemon->timer, on_timer, 0, 0);
+        }
     }
 }
 
@@ -88,6 +97,7 @@ static struct client *client_create(struct http_daemon *daemon, struct MHD_Conne
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct client *client = mem_alloc(sizeof(*client));
+    client->daemon = daemon;
     client->connection = connection;
     client->fd = info->connect_fd;
     client->until_ms = clock_mono_ms() + daemon->lifetime_ms;
@@ -138,29 +148,28 @@ static struct client *client_of(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-void http_daemon_suspend(struct http_daemon *daemon, struct MHD_Connection *connection)
+bool http_daemon_suspend(struct MHD_Connection *connection)
 {
-    (void)daemon;
     struct client *client = client_of(connection);
-    if (!client->suspended && !list_empty(&client->node)) { /* one that ends sees its end next */
-        client->suspended = true;
-        MHD_suspend_connection(connection);
+    if (list_empty(&client->node)) {
+        return false;
     }
+    client->suspended = true;
+    MHD_suspend_connection(connection);
+    return true;
 }
 
-void http_daemon_resume(struct http_daemon *daemon, struct MHD_Connection *connection)
+void http_daemon_resume(struct MHD_Connection *connection)
 {
-    (void)daemon;
     client_resume(client_of(connection));
 }
 
-void http_daemon_hold(struct http_daemon *daemon, struct MHD_Connection *connection,
-                      uint64_t lifetime_ms)
+void http_daemon_hold(struct MHD_Connection *connection, uint64_t lifetime_ms)
 {
     struct client *client = client_of(connection);
     if (!list_empty(&client->node)) {
         list_remove(&client->node);
-        list_append(&daemon->held, &client->node);
+        list_append(&client->daemon->held, &client->node);
         client->until_ms = clock_mono_ms() + lifetime_ms;
     }
 }
@@ -184,7 +193,7 @@ const struct sockaddr *http_daemon_peer(struct MHD_Connection *connection)
 static uint64_t next_wake_ms(const struct http_daemon *daemon)
 {
     MHD_UNSIGNED_LONG_LONG library_ms = 0;
-    uint64_t wake_ms = CLOCK_NEVER;
+    uint64_t wake_ms = daemon->resumed ? 0 : CLOCK_NEVER;
     if (MHD_get_timeout(daemon->library, &library_ms) == MHD_YES && library_ms < wake_ms) {
         wake_ms = library_ms;
     }
@@ -203,12 +212,11 @@ static uint64_t next_wake_ms(const struct http_daemon *daemon)
     return wake_ms;
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void run(struct http_daemon *daemon)
 {
     uint64_t wake_ms = 0;
     for (unsigned i = 0; i < RUNS_MAX && wake_ms == 0; i++) {
+        daemon->resumed = false;
         MHD_run(daemon->library);
         wake_ms = next_wake_ms(daemon);
     }

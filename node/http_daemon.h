@@ -54,15 +54,14 @@ void http_daemon_set_lifetime(struct http_daemon *daemon, uint64_t lifetime_ms);
 /*
  * The answer comes later: no callback for `connection` until http_daemon_resume, which calls
  * `answer` again (or the reader of its response). A connection that must go meanwhile is resumed
- * by itself, and is closed behind that.
+ * by itself, and is closed behind that. False: it is going already, and was not suspended.
  */
-void http_daemon_suspend(struct http_daemon *daemon, struct MHD_Connection *connection);
+bool http_daemon_suspend(struct MHD_Connection *connection);
 /* Never from within a callback of `connection`. Harmless when it is not suspended. */
-void http_daemon_resume(struct http_daemon *daemon, struct MHD_Connection *connection);
+void http_daemon_resume(struct MHD_Connection *connection);
 
 /* The connection may last for `lifetime_ms` from now on, and does not make place for others. */
-void http_daemon_hold(struct http_daemon *daemon, struct MHD_Connection *connection,
-                      uint64_t lifetime_ms);
+void http_daemon_hold(struct MHD_Connection *connection, uint64_t lifetime_ms);
 
 /* Whether its client has closed, or finished, its side. */
 bool http_daemon_peer_left(struct MHD_Connection *connection);

@@ -105,3 +105,8 @@ void inspect_stop(struct inspector *inspector)
     inspector->stopped = true;
     uv_close((uv_handle_t *)&inspector->bell, on_closed);
 }
+
+bool inspect_is_stopped(const struct inspector *inspector)
+{
+    return inspector->stopped;
+}

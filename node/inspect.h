@@ -47,5 +47,7 @@ void inspect_ask(struct inspector *inspector, struct question *question, unsigne
  * broker_destroy. The loop runs on until the handle is closed. NULL is allowed.
  */
 void inspect_stop(struct inspector *inspector);
+/* For `home`: whoever asked is gone. */
+bool inspect_is_stopped(const struct inspector *inspector);
 
 #endif

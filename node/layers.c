@@ -193,6 +193,7 @@ static void answer_ping(struct conn *conn, struct slice data)
 /* The peer has sent a close frame: it gets one back, and nobody was told good-bye by MQTT. */
 static void peer_closed(struct conn *conn)
 {
+    conn->layers->ws_close = conn->layers->reader.close_code;
     say_farewell(conn);
     transport_flush(conn);
     conn_close(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR, false);

@@ -249,7 +249,7 @@ static enum err bind_listener(struct broker *broker, size_t index)
 static void describe(struct listener *listener, const struct config_listener *config)
 {
     listener->config = config;
-    listener->name = config->name[0] != '\0' ? config->name : config->bind;
+    listener->name = config->name;
     listener->ws = (struct ws_rules){.path = config->path, .origins = config->origins};
 }
 

@@ -26,7 +26,7 @@ struct worker;
 
 struct listener {
     const struct config_listener *config;
-    const char *name; /* of the configuration, or its address */
+    const char *name;
     struct ws_rules ws;
     struct tls_context *tls;      /* main's; NULL: none */
     bool made_path;               /* a unix socket's file is ours to remove */

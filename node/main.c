@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "node/admin/admin.h"
 #include "node/broker.h"
 #include "node/command.h"
 #include "node/config.h"
@@ -47,6 +48,7 @@ struct node {
     enum err load_result;
     enum err result;
     struct http_server *http;
+    struct admin *admin; /* NULL: off */
     struct sys_topics *sys_topics;
     char trouble[256]; /* why storage is not well */
     bool serving;
@@ -98,6 +100,30 @@ static enum err start_http(struct node *node)
     const char *bind = node->config.observability_metrics_bind;
     return bind == NULL || bind[0] == '\0' ? ERR_OK
                                            : http_start(&node->loop, bind, &handlers, &node->http);
+}
+
+/* ---- the admin API --------------------------------------------------------------------------- */
+
+static bool on_serving(void *context)
+{
+    const struct node *node = context;
+    return node->serving && !node->stopping;
+}
+
+static enum err on_reload(void *context, struct text *error)
+{
+    struct node *node = context;
+    enum err err = reload_now(&node->reload, node->broker);
+    return err == ERR_OK && node->admin != NULL ? admin_reload(node->admin, error) : err;
+}
+
+static enum err start_admin(struct node *node)
+{
+    const struct admin_handlers handlers = {
+        .context = node, .serving = on_serving, .ready = on_ready, .reload = on_reload};
+    return node->config.admin_enabled
+               ? admin_start(&node->loop, node->broker, &handlers, &node->admin)
+               : ERR_OK;
 }
 
 /* ---- the clock ------------------------------------------------------------------------------- */
@@ -166,7 +192,11 @@ static void on_reload_signal(uv_signal_t *signal, int number)
     struct node *node = signal->data;
     (void)number;
     if (node->serving && !node->stopping) {
-        (void)reload_now(&node->reload, node->broker); /* it has logged what went wrong */
+        struct text error = {0};
+        if (on_reload(node, &error) != ERR_OK && error.len > 0) {
+            log_error(LOG_ADMIN, "can't reload", log_text("why", error.data));
+        }
+        text_fini(&error);
     }
 }
 
@@ -195,6 +225,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void stop_loop(struct node *node)
 {
     http_stop(node->http);
+    admin_stop(node->admin);
     uv_run(&node->loop, UV_RUN_NOWAIT);
     uv_walk(&node->loop, close_handle, NULL);
     uv_run(&node->loop, UV_RUN_DEFAULT);
@@ -259,6 +290,9 @@ static enum err serve(struct node *node)
     }
     if (err == ERR_OK) {
         err = broker_load_secrets(node->broker);
+    }
+    if (err == ERR_OK) {
+        err = start_admin(node);
     }
     if (err == ERR_OK && uv_thread_create(&node->loader, load, node) != 0) {
         err = ERR_MEMORY;

@@ -45,8 +45,8 @@ static enum err read_config(const struct reload *reload, struct config **out)
         return ERR_MEMORY;
     }
     struct config *config = mem_alloc(sizeof(*config));
-    bool good = config_load(config, reload->argc, reload->argv, reload->environment, complaints,
-                            complaints) == CONFIG_RUN;
+    bool good = config_reload(config, reload->argc, reload->argv, reload->environment,
+                              complaints) == CONFIG_RUN;
     fclose(complaints);
     log_complaints(words, good);
     free(words);
@@ -120,6 +120,9 @@ enum err reload_now(struct reload *reload, struct broker *broker)
     reload->latest = fresh.config;
     reload->auth_settings = fresh.auth_settings;
     broker_recheck(broker);
+    if (log_set_filter(fresh.config->observability_log) != ERR_OK) {
+        log_error(LOG_CONFIG, "log levels stay as they were"); /* can't be: it was checked */
+    }
     log_notice(LOG_CONFIG, "reloaded");
     return ERR_OK;
 }

@@ -34,7 +34,10 @@ static void on_closed(uv_handle_t *handle)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
-    *buf = conn_input_buffer(container_of(handle, struct conn, io.handle));
+    struct conn *conn = container_of(handle, struct conn, io.handle);
+    *buf = conn->layers == NULL
+               ? conn_input_buffer(conn)
+               : uv_buf_init((char *)conn->worker->read_buffer, WORKER_READ_BUFFER);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)

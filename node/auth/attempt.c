@@ -61,6 +61,27 @@ static void release(struct auth *auth, size_t len)
     atomic_fetch_sub_explicit(&auth->bytes_under_way, len, memory_order_relaxed);
 }
 
+void attempt__release(struct auth_attempt *attempt)
+{
+    if (!attempt->released) {
+        attempt->released = true;
+        release(attempt->auth, attempt->texts_len);
+    }
+}
+
+/* Recursive: `done` may end its attempt. */
+static bool lock_init(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t kind;
+    if (pthread_mutexattr_init(&kind) != 0) {
+        return false;
+    }
+    bool done = pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE) == 0 &&
+                pthread_mutex_init(lock, &kind) == 0;
+    pthread_mutexattr_destroy(&kind);
+    return done;
+}
+
 struct auth_attempt *attempt__create(struct auth *auth, const struct auth_request *request,
                                      auth_done *done, void *user)
 {
@@ -70,7 +91,7 @@ struct auth_attempt *attempt__create(struct auth *auth, const struct auth_reques
     if (attempt != NULL) {
         memset(attempt, 0, sizeof(*attempt));
     }
-    if (attempt == NULL || uv_mutex_init_recursive(&attempt->lock) != 0) {
+    if (attempt == NULL || !lock_init(&attempt->lock)) {
         release(auth, busy ? 0 : len);
         mem_free(attempt);
         return NULL;
@@ -90,8 +111,8 @@ struct auth_attempt *attempt__create(struct auth *auth, const struct auth_reques
 
 static void destroy(struct auth_attempt *attempt)
 {
-    release(attempt->auth, attempt->texts_len);
-    uv_mutex_destroy(&attempt->lock);
+    attempt__release(attempt);
+    pthread_mutex_destroy(&attempt->lock);
     if (attempt->reply != NULL) {
         OPENSSL_cleanse(attempt->reply, attempt->reply_len);
         mem_free(attempt->reply);

@@ -18,6 +18,7 @@
 #ifndef PULSE_NODE_AUTH_ATTEMPT_PRIV_H
 #define PULSE_NODE_AUTH_ATTEMPT_PRIV_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,8 +61,8 @@ struct auth {
 #undef X
 
     /* A leaf: nothing is called with it held. Guards what follows. */
-    uv_mutex_t lock;
-    uv_cond_t change;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
     bool stopped;           /* no attempt begins any more */
     struct policy *policy;  /* the one that holds; NULL once it has stopped */
     struct chain *incoming; /* from a reload, until the thread has taken it */
@@ -106,8 +107,9 @@ struct auth_attempt {
     atomic_uint references; /* the worker's, that of a letter on its way, that of auth's thread */
     atomic_uint events;
     struct letter letter;
-    uv_mutex_t lock; /* held while `done` is called; recursive, so that it may end the attempt */
-    bool ended;      /* guarded by it */
+    pthread_mutex_t
+        lock;   /* held while `done` is called; recursive, so that it may end the attempt */
+    bool ended; /* guarded by it */
     auth_done *done;
     void *user;
     uint8_t *reply; /* of auth_continue, until the thread has taken it */
@@ -118,6 +120,7 @@ struct auth_attempt {
     struct list link; /* in auth->attempts */
     enum attempt_state state;
     bool abandoned;
+    bool released;
     struct chain *chain;
     struct turn turn;
     uint64_t judged_at_ms;
@@ -149,6 +152,8 @@ struct auth_attempt {
 struct auth_attempt *attempt__create(struct auth *auth, const struct auth_request *request,
                                      auth_done *done, void *user);
 void attempt__unref(struct auth_attempt *attempt);
+/* It does not count any more for auth.attempts_max. Auth's thread. */
+void attempt__release(struct auth_attempt *attempt);
 /* Tells auth's thread. Any thread. */
 void attempt__post(struct auth_attempt *attempt, enum attempt_event event);
 

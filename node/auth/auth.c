@@ -58,8 +58,8 @@ static void loop_fini(struct auth *auth)
 static void init_shared(struct auth *auth, const struct auth_settings *settings,
                         struct chain *chain)
 {
-    uv_mutex_init(&auth->lock);
-    uv_cond_init(&auth->change);
+    pthread_mutex_init(&auth->lock, NULL);
+    pthread_cond_init(&auth->change, NULL);
     list_init(&auth->attempts);
     list_init(&auth->answered);
     atomic_store(&auth->attempts_max, settings->attempts_max);
@@ -120,8 +120,8 @@ void auth_destroy(struct auth *auth)
     loop_fini(auth);
     turns_destroy(auth->turns);
     admission_cache_destroy(auth->cache);
-    uv_cond_destroy(&auth->change);
-    uv_mutex_destroy(&auth->lock);
+    pthread_cond_destroy(&auth->change);
+    pthread_mutex_destroy(&auth->lock);
     mem_free(auth);
 }
 
@@ -130,10 +130,10 @@ void auth_destroy(struct auth *auth)
 /* Everything is answered: what is left are providers. */
 static void finish(struct auth *auth)
 {
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     struct policy *policy = auth->policy;
     auth->policy = NULL;
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     policy_unref(policy);
     chain_unref(auth->chain);
     auth->chain = NULL;
@@ -184,15 +184,15 @@ static void take_chain(struct auth *auth, struct chain *incoming)
         old = incoming;
         old_policy = NULL;
     }
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     if (err == ERR_OK) {
         policy_ref(incoming->policy);
         auth->policy = incoming->policy;
     }
     auth->incoming = NULL;
     auth->incoming_err = err;
-    uv_cond_signal(&auth->change);
-    uv_mutex_unlock(&auth->lock);
+    pthread_cond_signal(&auth->change);
+    pthread_mutex_unlock(&auth->lock);
     chain_unref(old);
     policy_unref(old_policy);
 }
@@ -200,10 +200,10 @@ static void take_chain(struct auth *auth, struct chain *incoming)
 static void on_wake(uv_async_t *async)
 {
     struct auth *auth = container_of(async, struct auth, wake);
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     struct chain *incoming = auth->incoming;
     bool stopped = auth->stopped;
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     if (incoming != NULL) {
         take_chain(auth, incoming);
     }
@@ -234,9 +234,9 @@ enum err auth_start(struct auth *auth)
 
 void auth_stop(struct auth *auth)
 {
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     auth->stopped = true;
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     if (auth->started) {
         uv_async_send(&auth->wake);
         uv_thread_join(&auth->thread);
@@ -247,14 +247,14 @@ void auth_stop(struct auth *auth)
 /* Hands a chain to the thread, and waits until it is the one that is asked. */
 static enum err hand_over(struct auth *auth, struct chain *chain)
 {
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     auth->incoming = chain;
     uv_async_send(&auth->wake);
     while (auth->incoming != NULL) {
-        uv_cond_wait(&auth->change, &auth->lock);
+        pthread_cond_wait(&auth->change, &auth->lock);
     }
     enum err err = auth->incoming_err;
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     return err;
 }
 
@@ -287,12 +287,12 @@ struct auth_attempt *auth_begin(struct auth *auth, const struct auth_request *re
     if (attempt == NULL) {
         return NULL;
     }
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     bool stopped = auth->stopped;
     if (!stopped) {
         attempt__post(attempt, EVENT_BEGIN);
     }
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     if (stopped) {
         attempt__unref(attempt);
         return NULL;
@@ -308,20 +308,20 @@ void auth_continue(struct auth_attempt *attempt, struct slice data)
     if (reply != NULL) {
         memcpy(reply, data.data, len);
     }
-    uv_mutex_lock(&attempt->lock);
+    pthread_mutex_lock(&attempt->lock);
     uint8_t *old = attempt->reply;
     attempt->reply = reply;
     attempt->reply_len = reply != NULL ? len : 0;
-    uv_mutex_unlock(&attempt->lock);
+    pthread_mutex_unlock(&attempt->lock);
     mem_free(old);
     attempt__post(attempt, EVENT_CONTINUE);
 }
 
 void auth_end(struct auth_attempt *attempt)
 {
-    uv_mutex_lock(&attempt->lock);
+    pthread_mutex_lock(&attempt->lock);
     attempt->ended = true;
-    uv_mutex_unlock(&attempt->lock);
+    pthread_mutex_unlock(&attempt->lock);
     attempt__post(attempt, EVENT_END);
     attempt__unref(attempt);
 }
@@ -330,12 +330,12 @@ struct auth_identity *auth_refresh(struct auth *auth, struct auth_identity *iden
                                    const struct acl_subject *subject)
 {
     struct auth_identity *refreshed = NULL;
-    uv_mutex_lock(&auth->lock);
+    pthread_mutex_lock(&auth->lock);
     struct policy *policy = auth->policy;
     if (policy != NULL) {
         policy_ref(policy);
     }
-    uv_mutex_unlock(&auth->lock);
+    pthread_mutex_unlock(&auth->lock);
     if (policy == NULL) {
         auth_identity_ref(identity);
         return identity;

@@ -22,6 +22,7 @@
 #include "base/slice.h"
 #include "base/text.h"
 #include "node/auth/acl.h"
+#include "storage/config.h"
 
 struct auth;
 struct auth_attempt;
@@ -68,6 +69,8 @@ struct auth_settings {
     const char *sql_user_query;     /* one row: hash, groups; %u %c in it are bound, not pasted */
     const char *sql_acl_query;      /* rows: permission, action, filter */
     uint64_t sql_timeout_ms;
+    enum storage_mysql_tls sql_tls;
+    const char *sql_tls_ca; /* "": those of the system */
     const char *http_url;
     const char *http_ca;
     const char *http_token_file; /* sent as a bearer token */

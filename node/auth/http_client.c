@@ -178,7 +178,7 @@ void http__client_free(struct http_client *client)
     mem_free(client);
 }
 
-static void end_client(struct http_client *client)
+void http_client_destroy(struct http_client *client)
 {
     for (size_t i = 0; i < HTTP_CALLS_MAX; i++) {
         ASSERT(client->slots[i].call == NULL);
@@ -186,27 +186,6 @@ static void end_client(struct http_client *client)
         client->slots[i].easy = NULL;
     }
     http__loop_stop(client);
-}
-
-void http__client_enter(struct http_client *client)
-{
-    client->busy++;
-}
-
-void http__client_leave(struct http_client *client)
-{
-    client->busy--;
-    if (client->busy == 0 && client->ending) {
-        end_client(client);
-    }
-}
-
-/* The answer to the last call may be what ends us, in the middle of our work. */
-void http_client_destroy(struct http_client *client)
-{
-    http__client_enter(client);
-    client->ending = true;
-    http__client_leave(client);
 }
 
 /* ---- a call that runs ------------------------------------------------------------------------ */
@@ -379,14 +358,11 @@ void http_client_post(struct http_client *client, struct http_call *call)
     call->slot = NULL;
     list_init(&call->link);
     list_append(&client->waiting, &call->link);
-    http__client_enter(client);
     fill_slots(client);
-    http__client_leave(client);
 }
 
 void http_client_cancel(struct http_client *client, struct http_call *call)
 {
-    http__client_enter(client);
     list_remove(&call->link);
     if (call->slot != NULL) {
         struct http_slot *slot = call->slot;
@@ -395,7 +371,6 @@ void http_client_cancel(struct http_client *client, struct http_call *call)
     }
     fail(call, ERR_STOPPED, "the attempt has ended");
     fill_slots(client);
-    http__client_leave(client);
 }
 
 /* ---- the end of a call ----------------------------------------------------------------------- */

@@ -47,9 +47,7 @@ static void act(struct http_client *client, curl_socket_t socket, int events)
     int running = 0;
     /* what went wrong with a transfer, its own result says */
     (void)curl_multi_socket_action(client->multi, socket, events, &running);
-    http__client_enter(client);
     http__client_take(client);
-    http__client_leave(client);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)

@@ -31,8 +31,6 @@ struct http_client {
     struct http_slot slots[HTTP_CALLS_MAX];
     struct list waiting; /* struct http_call */
     bool filling;        /* slots are being filled: not again within that */
-    unsigned busy;       /* functions of ours that are being run */
-    bool ending;         /* it ends when none is any more */
 
     CURLM *multi; /* NULL: not started */
     uv_loop_t *loop;
@@ -46,10 +44,6 @@ struct http_client {
 must_check enum err http__loop_start(struct http_client *client, uv_loop_t *loop);
 /* Ends them; client_free is called now or when the handles are closed. */
 void http__loop_stop(struct http_client *client);
-
-/* Between these the client doesn't go away, whatever an answer leads to. */
-void http__client_enter(struct http_client *client);
-void http__client_leave(struct http_client *client);
 
 /* Called when curl may have ended transfers. */
 void http__client_take(struct http_client *client);

@@ -17,8 +17,8 @@
  */
 struct lane {
     struct pool *pool;
-    uv_mutex_t lock;
-    uv_cond_t change;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
     struct list waiting;
     uv_thread_t *threads;
     unsigned started;
@@ -39,15 +39,15 @@ static void lane_init(struct lane *lane, struct pool *pool)
     *lane = (struct lane){.pool = pool};
     list_init(&lane->waiting);
     lane->threads = mem_alloc_array(pool->thread_count, sizeof(uv_thread_t));
-    uv_mutex_init(&lane->lock);
-    uv_cond_init(&lane->change);
+    pthread_mutex_init(&lane->lock, NULL);
+    pthread_cond_init(&lane->change, NULL);
 }
 
 static void lane_fini(struct lane *lane)
 {
     ASSERT(list_empty(&lane->waiting));
-    uv_cond_destroy(&lane->change);
-    uv_mutex_destroy(&lane->lock);
+    pthread_cond_destroy(&lane->change);
+    pthread_mutex_destroy(&lane->lock);
     mem_free(lane->threads);
 }
 
@@ -85,24 +85,24 @@ static void give_back(struct pool *pool, struct auth_job *job)
 static struct auth_job *next_job(struct lane *lane)
 {
     struct auth_job *job = NULL;
-    uv_mutex_lock(&lane->lock);
+    pthread_mutex_lock(&lane->lock);
     while (list_empty(&lane->waiting) && !lane->stopping) {
-        uv_cond_wait(&lane->change, &lane->lock);
+        pthread_cond_wait(&lane->change, &lane->lock);
     }
     if (!list_empty(&lane->waiting)) {
         job = list_entry(lane->waiting.next, struct auth_job, link);
         list_remove(&job->link);
         job->left_out = lane->stopping;
     }
-    uv_mutex_unlock(&lane->lock);
+    pthread_mutex_unlock(&lane->lock);
     return job;
 }
 
 static unsigned own_number(struct lane *lane)
 {
-    uv_mutex_lock(&lane->lock);
+    pthread_mutex_lock(&lane->lock);
     unsigned number = lane->numbered++;
-    uv_mutex_unlock(&lane->lock);
+    pthread_mutex_unlock(&lane->lock);
     return number;
 }
 
@@ -141,13 +141,13 @@ void pool_add(struct pool *pool, enum auth_lane which, struct auth_job *job)
     struct lane *lane = &pool->lanes[which];
     list_init(&job->link);
     job->left_out = false;
-    uv_mutex_lock(&lane->lock);
+    pthread_mutex_lock(&lane->lock);
     bool taken = !lane->stopping && start_thread(lane);
     if (taken) {
         list_append(&lane->waiting, &job->link);
-        uv_cond_signal(&lane->change);
+        pthread_cond_signal(&lane->change);
     }
-    uv_mutex_unlock(&lane->lock);
+    pthread_mutex_unlock(&lane->lock);
     if (!taken) {
         give_back(pool, job);
     }
@@ -165,10 +165,10 @@ void pool_take(struct pool *pool)
 
 static void lane_stop(struct lane *lane)
 {
-    uv_mutex_lock(&lane->lock);
+    pthread_mutex_lock(&lane->lock);
     lane->stopping = true;
-    uv_cond_broadcast(&lane->change);
-    uv_mutex_unlock(&lane->lock);
+    pthread_cond_broadcast(&lane->change);
+    pthread_mutex_unlock(&lane->lock);
     for (unsigned i = 0; i < lane->started; i++) {
         uv_thread_join(&lane->threads[i]);
     }

@@ -76,10 +76,10 @@ void scram_login__begin(struct auth_attempt *attempt)
 void scram_login__finish(struct auth_attempt *attempt)
 {
     struct text server_final = {0};
-    uv_mutex_lock(&attempt->lock);
+    pthread_mutex_lock(&attempt->lock);
     struct slice reply = slice_of(attempt->reply, attempt->reply_len);
     attempt->reply = NULL;
-    uv_mutex_unlock(&attempt->lock);
+    pthread_mutex_unlock(&attempt->lock);
     const char *wrong = scram_finish(attempt->scram, reply, &server_final);
     mem_free((void *)(uintptr_t)reply.data);
     if (wrong == NULL) {

@@ -36,12 +36,12 @@ static void close_file(struct sqlite_connection *connection)
 /* What SQLite said to `code`. */
 static enum err failed(struct sqlite_connection *connection, int code, struct text *trouble)
 {
-    enum err left = sql_patience_left(connection->patience);
+    if (code == SQLITE_INTERRUPT) { /* by look_at_time */
+        text_add(trouble, "the query took too long");
+        return sql_patience_left(connection->patience);
+    }
     text_add(trouble, connection->handle != NULL ? sqlite3_errmsg(connection->handle)
                                                  : sqlite3_errstr(code));
-    if (code == SQLITE_INTERRUPT) {
-        return left != ERR_OK ? left : ERR_UNAVAILABLE;
-    }
     switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

@@ -93,12 +93,12 @@ static void count(struct auth *auth, enum auth_verdict verdict)
 /* Takes the identity of `answer`. */
 static void tell(struct auth_attempt *attempt, const struct auth_answer *answer)
 {
-    uv_mutex_lock(&attempt->lock);
+    pthread_mutex_lock(&attempt->lock);
     bool told = !attempt->ended;
     if (told) {
         attempt->done(attempt->user, answer);
     }
-    uv_mutex_unlock(&attempt->lock);
+    pthread_mutex_unlock(&attempt->lock);
     if (!told) {
         auth_identity_unref(answer->identity);
     }
@@ -109,6 +109,7 @@ void verdict__drop(struct auth_attempt *attempt)
 {
     ASSERT(attempt->state != ATTEMPT_NEW && attempt->state != ATTEMPT_OVER);
     attempt->state = ATTEMPT_OVER;
+    attempt__release(attempt);
     turns_leave(attempt->auth->turns, &attempt->turn);
     list_remove(&attempt->link);
     chain_unref(attempt->chain);
@@ -126,6 +127,7 @@ void verdict__drop(struct auth_attempt *attempt)
 static void end(struct auth_attempt *attempt, const struct auth_answer *answer)
 {
     count(attempt->auth, answer->verdict);
+    attempt__release(attempt);
     tell(attempt, answer);
     verdict__drop(attempt);
 }

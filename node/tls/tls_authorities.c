@@ -61,7 +61,8 @@ static enum err load(SSL_CTX *ssl, const char *name, add_one *add, EVP_MD_CTX *p
         return err;
     }
     BIO *pem = BIO_new_mem_buf(file.data, (int)file.len);
-    bool digested = EVP_DigestUpdate(policy, file.data, file.len) == 1;
+    bool digested = EVP_DigestUpdate(policy, &file.len, sizeof(file.len)) == 1 &&
+                    EVP_DigestUpdate(policy, file.data, file.len) == 1;
     err = pem != NULL && digested ? add_all(ssl, pem, add, name, error) : ERR_MEMORY;
     BIO_free(pem);
     tls__file_fini(&file);

@@ -231,7 +231,7 @@ static void properties_of_retained_messages_count(void **state)
 static void topics_of_retained_messages_count(void **state)
 {
     (void)state;
-    OWN_BROKER("limits.max_retained_payload_bytes: 100KiB");
+    OWN_BROKER("limits.max_retained_payload_bytes: 100KiB", "limits.topic_bytes_max: 65535");
     static char topic[30001];
     struct client *pub = CONNECT();
     for (int i = 0; i < 10; i++) {

@@ -29,7 +29,7 @@ struct broker *broker_start(const char *const *settings);
 struct broker *broker_start_yaml(const char *const *settings, const char *yaml);
 
 /*
- * True when a broker with these settings ends by itself with status 2, and says `text`. Else it is
+ * True when a broker with these settings ends by itself, not with status 0, and says `text`. Else it is
  * told what happened.
  */
 bool broker_refuses(const char *const *settings, const char *yaml, const char *text);

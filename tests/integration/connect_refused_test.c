@@ -90,16 +90,6 @@ static void a_wrong_protocol_name_is_refused(void **state)
     }
 }
 
-/* Somebody talks HTTP to the MQTT port. */
-static void a_stranger_that_speaks_http_is_closed(void **state)
-{
-    (void)state;
-    struct client *c = client_open(MQTT_50);
-    static const char request[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    send_bytes(c, request, sizeof(request) - 1);
-    expect_closed(c);
-}
-
 /* [MQTT-3.1.2-2] */
 static void a_protocol_version_above_5_is_refused_with_unsupported_version(void **state)
 {
@@ -433,7 +423,6 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         TEST(a_first_packet_other_than_connect_closes_without_a_word),
         TEST(a_wrong_protocol_name_is_refused),
-        TEST(a_stranger_that_speaks_http_is_closed),
         TEST(a_protocol_version_above_5_is_refused_with_unsupported_version),
         TEST(a_protocol_version_below_3_is_refused_with_return_code_1),
         TEST(the_reserved_connect_flag_is_refused),

@@ -74,7 +74,9 @@ int tls_refusal(const struct secure_way *way)
 void tls_exchange(struct client *pub, struct client *sub)
 {
     subscribe(sub, "tls/t", 2);
-    for (uint8_t qos = 0; qos <= 2; qos++) {
+    /* One who gets its own messages gets them between its own acknowledgements */
+    uint8_t qos_max = pub != sub ? 2 : 0;
+    for (uint8_t qos = 0; qos <= qos_max; qos++) {
         publish(pub, "tls/t", "x", qos);
         expect_publish_and_ack(sub, "tls/t", "x");
     }

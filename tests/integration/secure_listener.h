@@ -29,7 +29,7 @@ struct secure_way tls_way_as(const char *name);
 /* The broker must refuse what `way` shows; gives its alert, -1: none. */
 int tls_refusal(const struct secure_way *way);
 
-/* Messages of each QoS from one to the other. */
+/* Messages of each QoS from one to the other; of QoS 0 only when both are the same. */
 void tls_exchange(struct client *pub, struct client *sub);
 
 #endif

@@ -50,13 +50,13 @@ struct secure_stream {
 };
 
 /* Connects, sends the preface, and goes through the TLS handshake, which may fail: is_open. */
-#define secure_open(way) secure_open_at(way, HERE)
+#define secure_open(...) secure_open_at(__VA_ARGS__, HERE)
 
 /* The same, and the handshake must succeed. */
-#define secure_must_open(way) secure_must_open_at(way, HERE)
+#define secure_must_open(...) secure_must_open_at(__VA_ARGS__, HERE)
 
 /* Connects and sends the preface only. */
-#define secure_begin(way) secure_begin_at(way, HERE)
+#define secure_begin(...) secure_begin_at(__VA_ARGS__, HERE)
 
 void secure_close(struct secure_stream *stream);
 void secure_close_all(void);

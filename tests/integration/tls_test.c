@@ -173,7 +173,7 @@ static void check_identity(const char *identity, const char *name)
     struct client *c = SECURE_CONNECT(&way);
     snprintf(topic, sizeof(topic), "names/%s/x", name);
     subscribe(c, topic, 1);
-    publish(c, topic, "mine", 1);
+    publish(c, topic, "mine", 0);
     expect_publish_and_ack(c, topic, "mine");
     SUBSCRIBE(c, .id = 100, .filters = FILTERS({"names/other/x", 1}));
     EXPECT_SUBACK(c, 100, RC_NOT_AUTHORIZED);

@@ -118,8 +118,8 @@ static void a_malformed_line_is_an_error_with_its_number(void **state)
         "allow all all \"a\\",
         "allow all all a\xff",
         "allow all all \xc0\x80",
-        "\xef\xbb\xbf"
-        "allow all all a",
+        ("\xef\xbb\xbf"
+         "allow all all a"),
         "allow, all all a",
         "topic read a",
         "user alice",

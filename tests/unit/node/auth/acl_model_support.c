@@ -7,6 +7,7 @@
 
 #define RULES_MAX 16
 #define TEXT_MAX 64
+#define LEVEL_MAX 20000 /* of a rule, with the value in it; callers stay below */
 #define TOPIC_LEVELS 4
 #define FILTER_LEVELS 3
 
@@ -196,8 +197,8 @@ static enum level_kind level_for(struct slice raw, const struct acl_subject *sub
     return LEVEL_TEXT;
 }
 
-static bool rule_matches(const struct acl_rule *rule, const struct acl_subject *subject,
-                         struct slice topic)
+bool model_rule_matches(const struct acl_rule *rule, const struct acl_subject *subject,
+                        struct slice topic)
 {
     bool allow = rule->permission == ACL_ALLOW;
     bool dollar = topic.data[0] == '$';
@@ -209,7 +210,7 @@ static bool rule_matches(const struct acl_rule *rule, const struct acl_subject *
     bool filter_done = false;
     bool topic_done = false;
     while (!filter_done) {
-        char text[200];
+        char text[LEVEL_MAX];
         struct slice raw = topic_next_level(&filter, &filter_done);
         enum level_kind kind = level_for(raw, subject, text);
         if (allow && (kind == LEVEL_ANY || kind == LEVEL_ANY_AND_MORE)) {
@@ -232,7 +233,7 @@ static bool rule_matches(const struct acl_rule *rule, const struct acl_subject *
     return topic_done;
 }
 
-static bool rule_concerns(const struct acl_rule *rule, const struct acl_subject *subject)
+bool model_rule_concerns(const struct acl_rule *rule, const struct acl_subject *subject)
 {
     bool in_group = rule->group.len == 0;
     for (size_t i = 0; i < subject->group_count; i++) {
@@ -251,10 +252,10 @@ void model_set_rules(struct model *model, const struct acl_subject *subject,
     model->rules = rules;
     model->default_allow = default_allow;
     for (size_t i = 0; i < rules->count; i++) {
-        model->concerns[i] = rule_concerns(&rules->items[i], subject);
+        model->concerns[i] = model_rule_concerns(&rules->items[i], subject);
         for (size_t t = 0; t < model->topic_count; t++) {
             model->ruled[i].matched[t] =
-                rule_matches(&rules->items[i], subject, model_topic(model, t));
+                model_rule_matches(&rules->items[i], subject, model_topic(model, t));
         }
     }
 }
