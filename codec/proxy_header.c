@@ -21,7 +21,7 @@ enum transport { TRANSPORT_UNSPEC = 0, TRANSPORT_STREAM = 1, TRANSPORT_DGRAM = 2
 
 /* Bytes of both addresses and ports. */
 static const uint8_t address_bytes[] = {
-    [FAMILY_UNSPEC] = 0, [FAMILY_INET] = 12, [FAMILY_INET6] = 36, [FAMILY_UNIX] = 216};
+    [FAMILY_INET] = 12, [FAMILY_INET6] = 36, [FAMILY_UNIX] = 216};
 
 enum tlv_type { TLV_CRC32C = 0x03, TLV_SSL = 0x20, TLV_SSL_CN = 0x22 };
 #define TLV_HEADER 3
@@ -200,7 +200,6 @@ static bool read_ssl(struct slice bytes, struct proxy_source *source)
     bool certificate = (client & (SSL_CLIENT_CERT_CONN | SSL_CLIENT_CERT_SESS)) != 0;
     source->tls = (client & SSL_CLIENT_TLS) != 0;
     source->verified = source->tls && certificate && load_u32(bytes.data + 1) == 0;
-    source->common_name = slice_of(NULL, 0);
 
     struct slice rest = slice_from(bytes, SSL_FIXED);
     while (next_tlv(&rest, &type, &value)) {
@@ -211,19 +210,17 @@ static bool read_ssl(struct slice bytes, struct proxy_source *source)
     return rest.len == 0;
 }
 
-/* Entries of other types are none of our business. One that counts may be there once. */
+/* Entries of other types are none of our business. Two that speak of TLS could contradict. */
 static bool read_tlvs(struct slice header, struct slice rest, struct proxy_source *source)
 {
     uint8_t type;
     struct slice value;
-    bool has_crc = false;
     bool has_ssl = false;
     while (next_tlv(&rest, &type, &value)) {
         if (type == TLV_CRC32C) {
-            if (has_crc || value.len != CRC_BYTES || !crc_matches(header, value.data)) {
+            if (value.len != CRC_BYTES || !crc_matches(header, value.data)) {
                 return false;
             }
-            has_crc = true;
         } else if (type == TLV_SSL) {
             if (has_ssl || !read_ssl(value, source)) {
                 return false;

@@ -73,7 +73,6 @@ struct ws_reader {
     const char *why;     /* WS_ERROR: what the peer did */
     uint16_t close_code; /* WS_CLOSED, WS_ERROR */
     uint8_t opcode;      /* of the frame under way */
-    bool in_payload;     /* its header has been read */
     bool in_message;     /* a fragmented message is under way */
     bool ended;          /* WS_CLOSED or WS_ERROR was given */
     uint8_t mask[4];     /* its first byte is for the next byte of payload */

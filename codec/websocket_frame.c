@@ -138,7 +138,6 @@ static void start_payload(struct ws_reader *reader, const struct header *header,
     memcpy(reader->mask, bytes + header->size - sizeof(reader->mask), sizeof(reader->mask));
     reader->left = header->len;
     reader->opcode = header->opcode;
-    reader->in_payload = true;
     reader->kept_len = 0;
     if (!is_control(header->opcode)) {
         reader->in_message = !header->fin;
@@ -222,7 +221,6 @@ static size_t take_payload(struct ws_reader *reader, uint8_t **bytes, size_t *le
     *bytes += count;
     *len -= count;
     reader->left -= count;
-    reader->in_payload = reader->left > 0;
     return count;
 }
 
@@ -271,7 +269,7 @@ static enum ws_event read_control(struct ws_reader *reader, uint8_t **bytes, siz
 {
     reader->kept_len = (uint8_t)(reader->kept_len +
                                  take_payload(reader, bytes, len, reader->kept + reader->kept_len));
-    if (reader->in_payload) {
+    if (reader->left > 0) {
         return WS_MORE;
     }
     struct slice payload = slice_of(reader->kept, reader->kept_len);
@@ -309,7 +307,7 @@ enum ws_event ws_read(struct ws_reader *reader, uint8_t **bytes, size_t *len, ui
     }
     enum ws_event event = WS_MORE;
     while (event == WS_MORE && *len > 0) {
-        if (!reader->in_payload) {
+        if (reader->left == 0) {
             struct header header;
             enum header_status status = next_header_kept(reader, bytes, len, max_frame, &header);
             if (status == HEADER_BAD) {

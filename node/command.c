@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "node/config.h"
+#include "node/passwd_command.h"
 #include "node/ctl_command.h"
 #include "node/storage_settings.h"
 #include "storage/transfer.h"
@@ -191,6 +192,16 @@ static int run_ctl(int argc, char **argv, char **environment)
 {
     (void)environment;
     return ctl_command(argc - 1, argv + 1);
+}
+
+/* Its options are its own, too. */
+static int run_passwd(int argc, char **argv, char **environment)
+{
+    (void)environment;
+    if (asks_for_help(argc, argv)) {
+        return print_help(passwd_command_help);
+    }
+    return passwd_command_run(argc - 1, argv + 1);
 }
 
 bool command_run(int argc, char **argv, char **environment, int *exit_code)

@@ -11,14 +11,15 @@
 #include <stdbool.h>
 
 /* X(name, words behind it, what it does) */
-#define COMMANDS(X)                                                            \
-    X(export, "[--OPTION VALUE]... > FILE",                                    \
-      "write all that the configured store holds, as lines of JSON")           \
-    X(import, "[--OPTION VALUE]... [FILE]",                                    \
-      "fill the configured store, which must be empty, from such lines")       \
-    X(wal, "inspect|verify|repair DIR",                                        \
-      "look into the folder of a write-ahead log, check it, set damage aside") \
-    X(ctl, "VERB [--OPTION VALUE]...",                                         \
+#define COMMANDS(X)                                                                               \
+    X(export, "[--OPTION VALUE]... > FILE",                                                       \
+      "write all that the configured store holds, as lines of JSON")                              \
+    X(import, "[--OPTION VALUE]... [FILE]",                                                       \
+      "fill the configured store, which must be empty, from such lines")                          \
+    X(wal, "inspect|verify|repair DIR",                                                           \
+      "look into the folder of a write-ahead log, check it, set damage aside")                    \
+    X(passwd, "[--OPTION]... FILE USER", "add a user to a password file, or change its password") \
+    X(ctl, "VERB [--OPTION VALUE]...",                                                            \
       "ask the admin API of a running broker; pulse ctl --help lists the verbs")
 
 /* Runs the command that `argv[1]` names, and writes its exit code. False: it names none. */

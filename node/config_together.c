@@ -79,6 +79,18 @@ static bool admin_lacks_tls(const struct config *config)
     return given(config->admin_tls_client_ca) && !given(config->admin_tls_certificate_chain);
 }
 
+static bool has_sql_authority_without_tls(const struct config *config)
+{
+    return config->auth_sql_tls == MYSQL_TLS_OFF && given(config->auth_sql_tls_ca);
+}
+
+/* A file has no server to be encrypted to. */
+static bool has_sql_tls_for_nothing(const struct config *config)
+{
+    return config->auth_sql_tls != MYSQL_TLS_OFF && given(config->auth_sql_database) &&
+           strstr(config->auth_sql_database, "://") == NULL;
+}
+
 static bool delays_fall(const struct config *config)
 {
     return config->auth_enabled && config->auth_failure_delay > config->auth_failure_delay_max;
@@ -142,6 +154,10 @@ static const struct rule rules[] = {
     {admin_lacks_certificate, CONFIG_OPTION_admin_tls_private_key,
      "needs admin.tls_certificate_chain"},
     {admin_lacks_tls, CONFIG_OPTION_admin_tls_client_ca, "needs admin.tls_certificate_chain"},
+    {has_sql_authority_without_tls, CONFIG_OPTION_auth_sql_tls,
+     "must be required or verify when auth.sql_tls_ca is given"},
+    {has_sql_tls_for_nothing, CONFIG_OPTION_auth_sql_tls,
+     "needs a server: auth.sql_database is a file"},
     {delays_fall, CONFIG_OPTION_auth_failure_delay, "must not be above auth.failure_delay_max"},
     {delays_too_long, CONFIG_OPTION_auth_failure_delay_max, "must be below limits.connect_timeout"},
     {queues_nowhere, CONFIG_OPTION_limits_slow_consumer_policy,

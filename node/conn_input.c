@@ -22,14 +22,13 @@ static uint32_t packet_size_max(const struct conn *conn)
 }
 
 /* Before CONNACK. */
-static void on_early_packet(struct conn *conn, const struct mqtt_frame *frame, struct slice packet)
+static void on_early_packet(struct conn *conn, const struct mqtt_frame *frame, struct slice body)
 {
-    struct slice body = slice_from(packet, frame->header_len);
-    if (conn->state == CONN_CONNECT && frame->type == MQTT_CONNECT && frame->flags == 0) {
+    if (conn->state == CONN_CONNECT) { /* read_frame lets nothing else through */
         conn_on_connect(conn, body);
     } else if (conn->state == CONN_AUTH && frame->type == MQTT_AUTH) {
         conn_on_auth(conn, body);
-    } else if (conn->state != CONN_CONNECT || !conn_turn_stranger_away(conn, packet)) {
+    } else {
         conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "not a packet to begin with");
     }
 }
@@ -44,7 +43,7 @@ static void on_packet(struct conn *conn, const struct mqtt_frame *frame, struct 
         trace_packet(conn, TRACE_IN, packet);
     }
     if (conn->state != CONN_ONLINE) {
-        on_early_packet(conn, frame, packet);
+        on_early_packet(conn, frame, body);
         return;
     }
     switch (frame->type) {
@@ -103,16 +102,24 @@ static void too_large(struct conn *conn, struct slice bytes, const struct mqtt_f
                conn->state == CONN_ONLINE);
 }
 
+static void refuse_beginning(struct conn *conn, struct slice bytes)
+{
+    if (!conn_turn_stranger_away(conn, bytes)) {
+        conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "first packet is not CONNECT");
+    }
+}
+
 /* Reads the header at the front of `bytes`. True: `frame` is there and allowed, its body maybe not.
  */
 static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame *frame)
 {
     enum mqtt_frame_status status = mqtt_frame_read(bytes, frame);
+    if (conn->state == CONN_CONNECT && bytes.data[0] >> 4 != MQTT_CONNECT) {
+        refuse_beginning(conn, bytes); /* at its first byte: what it announces is not waited for */
+        return false;
+    }
     if (status == MQTT_FRAME_MALFORMED ||
         (bytes.len > 0 && !flags_valid(conn, bytes.data[0] >> 4, bytes.data[0] & 15))) {
-        if (conn->state == CONN_CONNECT && conn_turn_stranger_away(conn, bytes)) {
-            return false;
-        }
         conn_violation(conn, MQTT_REASON_MALFORMED_PACKET, "fixed header");
         return false;
     }

@@ -182,9 +182,12 @@ bool access__host_is_local(const char *host)
     bool brackets = host[0] == '[';
     const char *start = brackets ? host + 1 : host;
     size_t len = strcspn(start, brackets ? "]" : ":");
-    const char *rest = start + len + (brackets && start[len] == ']' ? 1 : 0);
+    if (len >= sizeof(name) || (brackets && start[len] != ']')) {
+        return false;
+    }
+    const char *rest = start + len + (brackets ? 1 : 0);
     bool port = rest[0] == ':' && strspn(rest + 1, "0123456789") == strlen(rest + 1);
-    if (len >= sizeof(name) || (rest[0] != '\0' && !port)) {
+    if (rest[0] != '\0' && !port) {
         return false;
     }
     memcpy(name, start, len);

@@ -21,8 +21,11 @@ bool page__parse_cursor(struct slice text, uint32_t cursor[CURSOR_NUMBERS])
             return false;
         }
     }
-    memcpy(cursor, numbers, sizeof(numbers));
-    return digit && index + 1 == CURSOR_NUMBERS;
+    bool whole = digit && index + 1 == CURSOR_NUMBERS;
+    if (whole) {
+        memcpy(cursor, numbers, sizeof(numbers));
+    }
+    return whole;
 }
 
 bool page__init(struct page *page, struct request *request)

@@ -49,7 +49,7 @@ bool page__is_full(const struct page *page);
 /* The reply: {"<name>": [rows], "cursor": the next one or null}. */
 void page__reply(struct page *page, struct request *request, const char *name);
 
-/* A cursor as text. */
+/* A cursor as text; false: it is none, and nothing is written. */
 bool page__parse_cursor(struct slice text, uint32_t cursor[CURSOR_NUMBERS]);
 
 #endif

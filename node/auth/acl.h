@@ -104,9 +104,6 @@ void acl_unref(struct acl *acl); /* NULL is allowed */
  * which come before the others; borrowed; NULL: none. NULL: no memory. */
 struct acl_view *acl_view_create(struct acl *acl, const struct acl_subject *subject,
                                  const struct acl_rules *extra);
-/* The view of `subject` under other rules, with the extra rules that `old` was made with. */
-struct acl_view *acl_view_renew(const struct acl_view *old, struct acl *acl,
-                                const struct acl_subject *subject);
 void acl_view_ref(struct acl_view *view);
 void acl_view_unref(struct acl_view *view); /* NULL is allowed */
 
@@ -122,8 +119,6 @@ bool acl_may_receive(const struct acl_view *view, struct slice topic);
 /* Views with the same one answer alike; for noticing changes. Those with different ones may answer
  * alike too. Differs from process to process. Never 0. */
 uint64_t acl_view_fingerprint(const struct acl_view *view);
-/* Bytes that the view alone takes. */
-size_t acl_view_bytes(const struct acl_view *view);
 
 /* ---- what was asked lately ------------------------------------------------------------------- */
 

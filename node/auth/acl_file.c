@@ -1,3 +1,5 @@
+#include "node/auth/acl_file_priv.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -5,7 +7,6 @@
 
 #include "base/mem.h"
 #include "codec/topic.h"
-#include "node/auth/acl_file_priv.h"
 
 /* ---- words of a line ------------------------------------------------------------------------- */
 

@@ -4,8 +4,6 @@
 #include "codec/topic.h"
 #include "node/auth/acl_tree_priv.h"
 
-#define TOPIC_BYTES_MAX 65535
-
 /* In the order of enum acl__value. */
 static const char value_letters[ACL__VALUE_COUNT] = {'c', 'u', 'C', 'O', 'U'};
 
@@ -55,7 +53,7 @@ const char *acl_filter_complaint(struct slice filter)
     if (filter.len == 0) {
         return "a topic filter is missing";
     }
-    if (filter.len > TOPIC_BYTES_MAX) {
+    if (filter.len > ACL__TOPIC_BYTES_MAX) {
         return "a topic filter has 65535 bytes at most";
     }
     if (!utf8_valid(filter)) {

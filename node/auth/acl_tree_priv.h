@@ -13,6 +13,8 @@
 
 #include "node/auth/acl.h"
 
+#define ACL__TOPIC_BYTES_MAX 65535 /* what two bytes of length can say */
+
 /* What of a client a rule may ask for. */
 enum acl__value {
     ACL__CLIENT_ID,

@@ -1,3 +1,5 @@
+#include "node/auth/acl.h"
+
 #include <stdatomic.h>
 
 #include "base/hash.h"
@@ -5,8 +7,6 @@
 #include "codec/topic.h"
 #include "node/auth/acl_match_priv.h"
 #include "node/auth/acl_priv.h"
-
-#define TOPIC_BYTES_MAX 65535
 
 /*
  * What one client may do. Small, as every client has one: it points at the trees that are for the
@@ -26,15 +26,6 @@ struct acl_view {
 static const uint8_t *value_bytes(const struct acl_view *view)
 {
     return (const uint8_t *)&view->roots[view->root_count];
-}
-
-size_t acl_view_bytes(const struct acl_view *view)
-{
-    size_t bytes = sizeof(*view) + view->root_count * sizeof(view->roots[0]);
-    for (size_t i = 0; i < ACL__VALUE_COUNT; i++) {
-        bytes += view->values.len[i];
-    }
-    return bytes;
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -85,7 +76,7 @@ static bool has_slash(struct slice value)
 /* Whether it can stand in a level of a topic. */
 static bool fits_level(struct slice value)
 {
-    if (value.len == 0 || value.len > TOPIC_BYTES_MAX) {
+    if (value.len == 0 || value.len > ACL__TOPIC_BYTES_MAX) {
         return false;
     }
     for (size_t i = 0; i < value.len; i++) {
@@ -115,7 +106,7 @@ static struct acl__values values_of(const struct slice *all, uint8_t wanted, siz
     return values;
 }
 
-/* Takes a reference on each. */
+/* The view holds a reference on `acl` and on `extra`: that of the caller. */
 static struct acl_view *build(struct plan *plan, struct acl *acl, struct acl *extra,
                               const struct acl_subject *subject)
 {
@@ -157,26 +148,10 @@ static struct acl_view *build(struct plan *plan, struct acl *acl, struct acl *ex
     return view;
 }
 
-/* Takes a reference on `extra`. */
-static struct acl_view *create(struct acl *acl, struct acl *extra,
-                               const struct acl_subject *subject)
-{
-    ASSERT(acl__seed_is_same(acl));
-    struct plan plan = {.fingerprint = acl->default_allow};
-    plan_all(&plan, acl, extra, subject);
-    plan_mix(&plan, plan.extra_root_count);
-    struct acl_view *view = build(&plan, acl, extra, subject);
-    if (view == NULL) {
-        acl_unref(extra);
-        return NULL;
-    }
-    acl_ref(acl);
-    return view;
-}
-
 struct acl_view *acl_view_create(struct acl *acl, const struct acl_subject *subject,
                                  const struct acl_rules *extra)
 {
+    ASSERT(acl__seed_is_same(acl));
     struct acl *own = NULL;
     if (extra != NULL && extra->count > 0) {
         own = acl_create(extra, false);
@@ -184,16 +159,16 @@ struct acl_view *acl_view_create(struct acl *acl, const struct acl_subject *subj
             return NULL;
         }
     }
-    return create(acl, own, subject);
-}
-
-struct acl_view *acl_view_renew(const struct acl_view *old, struct acl *acl,
-                                const struct acl_subject *subject)
-{
-    if (old->extra != NULL) {
-        acl_ref(old->extra);
+    struct plan plan = {.fingerprint = acl->default_allow};
+    plan_all(&plan, acl, own, subject);
+    plan_mix(&plan, plan.extra_root_count);
+    struct acl_view *view = build(&plan, acl, own, subject);
+    if (view == NULL) {
+        acl_unref(own);
+        return NULL;
     }
-    return create(acl, old->extra, subject);
+    acl_ref(acl);
+    return view;
 }
 
 void acl_view_ref(struct acl_view *view)
@@ -271,7 +246,7 @@ static bool rank_allows(uint32_t rank)
 
 static bool may(const struct acl_view *view, struct slice topic, enum acl_action action)
 {
-    if (topic.len > TOPIC_BYTES_MAX || !topic_name_valid(topic)) {
+    if (topic.len > ACL__TOPIC_BYTES_MAX || !topic_name_valid(topic)) {
         return false;
     }
     struct acl__search search;
@@ -299,8 +274,8 @@ bool acl_may_receive(const struct acl_view *view, struct slice topic)
 static bool is_filter(struct slice text)
 {
     struct topic_filter parsed;
-    return text.len <= TOPIC_BYTES_MAX && utf8_valid(text) && topic_filter_parse(text, &parsed) &&
-           parsed.share.len == 0;
+    return text.len <= ACL__TOPIC_BYTES_MAX && utf8_valid(text) &&
+           topic_filter_parse(text, &parsed) && parsed.share.len == 0;
 }
 
 bool acl_may_subscribe(const struct acl_view *view, struct slice filter)
@@ -317,7 +292,7 @@ bool acl_may_subscribe(const struct acl_view *view, struct slice filter)
         common = first_rank(&search, common_part(view), ACL_SUBSCRIBE);
         allowed = common == ACL__NO_RANK ? view->acl->default_allow : rank_allows(common);
     }
-    if (!allowed || search.refused || denied_before(&search, extra_part(view), extra)) {
+    if (!allowed || denied_before(&search, extra_part(view), extra)) {
         return false;
     }
     return extra != ACL__NO_RANK || !denied_before(&search, common_part(view), common);

@@ -233,7 +233,7 @@ static bool read_final(const struct scram *scram, struct slice text, struct slic
     while (rest.len > 0) {
         last = next_part(&rest);
     }
-    if (!read_attribute(last, 'p', &last) ||
+    if (!read_attribute(last, 'p', &last) || last.data + last.len != text.data + text.len ||
         !base64_read(last, BASE64_PADDED, proof, SCRAM_KEY_LEN, &len) || len != SCRAM_KEY_LEN) {
         return false;
     }

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "node/auth/sql_priv.h"
-#include "storage/mysql_url.h"
 
 /* Methods of logging in that don't show our password to whoever plays the server. */
 #define LOGIN_METHODS "mysql_native_password,caching_sha2_password,sha256_password,client_ed25519"
@@ -31,7 +30,7 @@ struct column {
 
 struct mysql_link {
     struct sql_connection base;
-    const struct mysql_url *url;
+    const struct sql_mysql_settings *settings;
     MYSQL *client; /* NULL: not connected */
     MYSQL_STMT *statements[SQL_PURPOSE_COUNT];
     struct column columns[SQL_COLUMNS_MAX];
@@ -91,35 +90,42 @@ static bool is_passing(unsigned code)
 /* Words of the server that quote values have no place in a log. */
 static bool quotes_values(unsigned code)
 {
-    return code == ER_PARSE_ERROR || code == ER_TRUNCATED_WRONG_VALUE ||
-           code == ER_TRUNCATED_WRONG_VALUE_FOR_FIELD;
+    return code == ER_TRUNCATED_WRONG_VALUE || code == ER_TRUNCATED_WRONG_VALUE_FOR_FIELD;
 }
 
+/* The connection first: a statement that is closed would read all rows that are still to come. */
 static void disconnect(struct mysql_link *link)
 {
-    for (size_t i = 0; i < SQL_PURPOSE_COUNT; i++) {
-        if (link->statements[i] != NULL) {
-            (void)mysql_stmt_close(link->statements[i]); /* the connection is closed, too */
-            link->statements[i] = NULL;
-        }
-    }
+    patience_here = NULL; /* closing waits for nothing */
     if (link->client != NULL) {
         mysql_close(link->client);
         link->client = NULL;
     }
+    for (size_t i = 0; i < SQL_PURPOSE_COUNT; i++) {
+        if (link->statements[i] != NULL) {
+            (void)mysql_stmt_close(link->statements[i]); /* nothing is left to be closed there */
+            link->statements[i] = NULL;
+        }
+    }
 }
 
 /* Whatever went wrong, the next question gets a fresh connection: it is the simplest state to be
- * sure of. */
+ * sure of. `words` may be the connection's. */
 static enum err failed(struct mysql_link *link, unsigned code, const char *words,
                        struct text *trouble)
 {
-    text_printf(trouble, "%u %s", code, quotes_values(code) ? "(its words quote values)" : words);
-    enum err err = is_passing(code) ? ERR_UNAVAILABLE : ERR_IO;
-    enum err left = patience_here != NULL ? sql_patience_left(patience_here) : ERR_OK;
-    patience_here = NULL; /* closing waits for nothing */
+    enum err err = sql_patience_left(patience_here);
+    if (err != ERR_OK) {
+        text_add(trouble, "no answer in time");
+    } else {
+        err = is_passing(code) ? ERR_UNAVAILABLE : ERR_IO;
+        text_add(trouble, quotes_values(code) ? "words that quote values" : words);
+    }
+    if (code > 0) {
+        text_printf(trouble, " (%u)", code);
+    }
     disconnect(link);
-    return left == ERR_STOPPED ? ERR_STOPPED : err;
+    return err;
 }
 
 static enum err client_failed(struct mysql_link *link, struct text *trouble)
@@ -130,7 +136,9 @@ static enum err client_failed(struct mysql_link *link, struct text *trouble)
 static enum err statement_failed(struct mysql_link *link, MYSQL_STMT *statement,
                                  struct text *trouble)
 {
-    return failed(link, mysql_stmt_errno(statement), mysql_stmt_error(statement), trouble);
+    unsigned code = mysql_stmt_errno(statement);
+    return failed(link, code, code > 0 ? mysql_stmt_error(statement) : "the answer is too large",
+                  trouble);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
@@ -149,39 +157,63 @@ enum err sql_mysql_init(void)
     return init_result == 0 ? ERR_OK : ERR_MEMORY;
 }
 
-static bool set_options(MYSQL *client, const struct mysql_url *url)
+/* Without this the library would encrypt if it can, and believe whoever answers. */
+static bool set_tls(MYSQL *client, const struct sql_mysql_settings *settings)
+{
+    const my_bool on = 1, off = 0;
+    bool verify = settings->tls == MYSQL_TLS_VERIFY;
+    if (mysql_optionsv(client, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, verify ? &on : &off) != 0) {
+        return false;
+    }
+    return settings->tls == MYSQL_TLS_OFF ||
+           (mysql_optionsv(client, MYSQL_OPT_SSL_ENFORCE, &on) == 0 &&
+            (settings->tls_ca == NULL ||
+             mysql_optionsv(client, MYSQL_OPT_SSL_CA, settings->tls_ca) == 0));
+}
+
+static bool set_options(MYSQL *client, const struct sql_mysql_settings *settings)
 {
     const my_bool no = 0;
     const unsigned timeout_s = SOCKET_TIMEOUT_S;
     const unsigned long packet_bytes = PACKET_BYTES_MAX;
-    unsigned protocol = url->socket != NULL ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
+    unsigned protocol = settings->url.socket != NULL ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
     return mysql_optionsv(client, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_READ_TIMEOUT, &timeout_s) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s) == 0 &&
            mysql_optionsv(client, MARIADB_OPT_IO_WAIT, wait_for_socket) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_MAX_ALLOWED_PACKET, &packet_bytes) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_LOCAL_INFILE, &no) == 0 &&
-           mysql_optionsv(client, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &no) == 0 &&
            mysql_optionsv(client, MYSQL_SET_CHARSET_NAME, "utf8mb4") == 0 &&
            mysql_optionsv(client, MARIADB_OPT_RESTRICTED_AUTH, LOGIN_METHODS) == 0 &&
            mysql_optionsv(client, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "pulse") == 0 &&
-           mysql_optionsv(client, MYSQL_OPT_PROTOCOL, &protocol) == 0;
+           mysql_optionsv(client, MYSQL_OPT_PROTOCOL, &protocol) == 0 && set_tls(client, settings);
+}
+
+static bool log_in(MYSQL *client, const struct mysql_url *url)
+{
+    return mysql_real_connect(client, url->host, url->user,
+                              url->password != NULL ? url->password : "", url->database, url->port,
+                              url->socket, 0) != NULL &&
+           mysql_query(client, "SET SESSION TRANSACTION READ ONLY") == 0;
 }
 
 static enum err connect_to_server(struct mysql_link *link, struct text *trouble)
 {
-    const struct mysql_url *url = link->url;
+    const struct sql_mysql_settings *settings = link->settings;
     link->client = mysql_init(NULL);
-    if (link->client == NULL || !set_options(link->client, url)) {
+    if (link->client == NULL || !set_options(link->client, settings)) {
         text_add(trouble, "the library doesn't take our options");
         disconnect(link);
         return ERR_MEMORY;
     }
-    if (mysql_real_connect(link->client, url->host, url->user,
-                           url->password != NULL ? url->password : "", url->database, url->port,
-                           url->socket, 0) == NULL ||
-        mysql_query(link->client, "SET SESSION TRANSACTION READ ONLY") != 0) {
+    if (!log_in(link->client, &settings->url)) {
         return client_failed(link, trouble);
+    }
+    /* Told to encrypt, the library still takes a server that doesn't offer it. */
+    if (settings->tls != MYSQL_TLS_OFF && mysql_get_ssl_cipher(link->client) == NULL) {
+        text_add(trouble, "TLS is required, the server does not offer it");
+        disconnect(link);
+        return ERR_IO;
     }
     return ERR_OK;
 }
@@ -309,7 +341,6 @@ static enum err ask_connected(struct mysql_link *link, const struct sql_question
             err = statement_failed(link, statement, trouble);
         }
         if (err != ERR_OK) {
-            patience_here = NULL;
             disconnect(link); /* rather than read rows that nobody wants */
         }
     }
@@ -355,12 +386,12 @@ static const struct sql_connection_type mysql_type = {
     .destroy = connection_destroy,
 };
 
-struct sql_connection *sql_mysql_create(const struct mysql_url *url,
+struct sql_connection *sql_mysql_create(const struct sql_mysql_settings *settings,
                                         const struct sql_query *queries)
 {
     struct mysql_link *link = mem_alloc(sizeof *link);
     link->base = (struct sql_connection){.type = &mysql_type, .queries = queries};
-    link->url = url;
+    link->settings = settings;
     for (size_t i = 0; i < SQL_COLUMNS_MAX; i++) {
         link->columns[i].data = mem_alloc(SQL_COLUMN_BYTES_MAX + 1);
     }

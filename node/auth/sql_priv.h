@@ -20,6 +20,8 @@
 #include "base/macros.h"
 #include "base/slice.h"
 #include "base/text.h"
+#include "storage/config.h"
+#include "storage/mysql_url.h"
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
@@ -87,10 +89,15 @@ struct sql_connection {
     const struct sql_query *queries; /* SQL_PURPOSE_COUNT, borrowed */
 };
 
-struct mysql_url;
+/* Where the server is, and how it is spoken to. */
+struct sql_mysql_settings {
+    struct mysql_url url;
+    enum storage_mysql_tls tls;
+    char *tls_ca; /* NULL: the system's */
+};
 
-/* Opens nothing yet. `url` is borrowed until it is destroyed. */
-struct sql_connection *sql_mysql_create(const struct mysql_url *url,
+/* Opens nothing yet. `settings` are borrowed until it is destroyed. */
+struct sql_connection *sql_mysql_create(const struct sql_mysql_settings *settings,
                                         const struct sql_query *queries);
 /* Once, before the first connection. */
 must_check enum err sql_mysql_init(void);

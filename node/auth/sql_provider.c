@@ -21,15 +21,14 @@
 #include "node/auth/password.h"
 #include "node/auth/provider_priv.h"
 #include "node/auth/sql_priv.h"
-#include "storage/mysql_url.h"
 
 #define HASH_BYTES_MAX 1024u
 
 struct sql_provider {
     struct auth_provider base;
     struct sql_query queries[SQL_PURPOSE_COUNT];
-    struct mysql_url url;
-    char *path;                          /* of a SQLite file; NULL: `url` */
+    struct sql_mysql_settings mysql;
+    char *path;                          /* of a SQLite file; NULL: `mysql` */
     struct sql_connection **connections; /* one for each thread */
     unsigned thread_count;
     uint64_t timeout_ms;
@@ -76,30 +75,41 @@ static void provider_destroy(struct auth_provider *base)
     for (size_t i = 0; i < SQL_PURPOSE_COUNT; i++) {
         sql_query_fini(&provider->queries[i]);
     }
-    mysql_url_fini(&provider->url);
+    mysql_url_fini(&provider->mysql.url);
+    mem_free(provider->mysql.tls_ca);
     mem_free(provider->path);
     mem_free(provider);
 }
 
-static enum err read_database(struct sql_provider *provider, const char *database,
-                              struct text *error)
+static enum err read_mysql(struct sql_provider *provider, const struct auth_settings *settings,
+                           struct text *error)
 {
-    struct slice text = slice_text(database);
-    if (!slice_starts_with(text, "mysql://") && !slice_starts_with(text, "mariadb://")) {
-        provider->path = mem_copy_text(database, text.len);
-        return ERR_OK;
-    }
     const char *why = NULL;
-    enum err err = mysql_url_parse(database, &provider->url, &why);
+    enum err err = mysql_url_parse(settings->sql_database, &provider->mysql.url, &why);
     if (err != ERR_OK) {
         text_printf(error, "auth.sql_database: %s", why);
         return err;
+    }
+    provider->mysql.tls = settings->sql_tls;
+    if (is_given(settings->sql_tls_ca)) {
+        provider->mysql.tls_ca = mem_copy_text(settings->sql_tls_ca, strlen(settings->sql_tls_ca));
     }
     err = sql_mysql_init();
     if (err != ERR_OK) {
         text_add(error, "the client library of the database can't be used");
     }
     return err;
+}
+
+static enum err read_database(struct sql_provider *provider, const struct auth_settings *settings,
+                              struct text *error)
+{
+    struct slice text = slice_text(settings->sql_database);
+    if (slice_starts_with(text, "mysql://") || slice_starts_with(text, "mariadb://")) {
+        return read_mysql(provider, settings, error);
+    }
+    provider->path = mem_copy_text(settings->sql_database, text.len);
+    return ERR_OK;
 }
 
 static enum err read_settings(struct sql_provider *provider, const struct auth_settings *settings,
@@ -112,7 +122,7 @@ static enum err read_settings(struct sql_provider *provider, const struct auth_s
         err = sql_query_read(&provider->queries[SQL_RULES], settings->sql_acl_query,
                              "auth.sql_acl_query", error);
     }
-    return err == ERR_OK ? read_database(provider, settings->sql_database, error) : err;
+    return err == ERR_OK ? read_database(provider, settings, error) : err;
 }
 
 static enum err provider_create(const struct auth_settings *settings, unsigned thread_count,
@@ -130,7 +140,7 @@ static enum err provider_create(const struct auth_settings *settings, unsigned t
     for (unsigned i = 0; i < thread_count; i++) {
         provider->connections[i] = provider->path != NULL
                                        ? sql_sqlite_create(provider->path, provider->queries)
-                                       : sql_mysql_create(&provider->url, provider->queries);
+                                       : sql_mysql_create(&provider->mysql, provider->queries);
     }
     *out = &provider->base;
     return ERR_OK;

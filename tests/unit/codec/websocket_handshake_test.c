@@ -421,6 +421,25 @@ static void keys_that_are_not_16_bytes_are_refused(void **state)
     }
 }
 
+static void each_character_of_a_key_is_one_of_base64(void **state)
+{
+    (void)state;
+    static const char good[] = "azAZ09+/azAZ09+/azAZ09==";
+    char request[] =
+        START HOST UPGRADE VERSION PROTOCOL "Sec-WebSocket-Key: azAZ09+/azAZ09+/azAZ09=="
+                                            "\r\n" END;
+    char *key = strstr(request, good);
+    assert_accepted(ask(request), "mqtt");
+    for (size_t i = 0; i < sizeof(good) - 1; i++) {
+        static const char bad[] = {'@', '[', '`', '{', ':', '.', '-', '_', ' '};
+        for (size_t k = 0; k < sizeof(bad); k++) {
+            key[i] = bad[k];
+            assert_text_refused(request, "400 ");
+        }
+        key[i] = good[i];
+    }
+}
+
 /* [MQTT-6.0.0-3], [MQTT-6.0.0-4] */
 static void a_request_without_our_sub_protocol_is_told_what_to_offer(void **state)
 {
@@ -476,6 +495,11 @@ static void origins_are_compared_by_scheme_host_and_port(void **state)
         {"http://[::1]:8080", "http://[::1]:8080", true},
         {"http://[::1]", "http://[::1]:80", true},
         {"null", "null", true},
+        {"capacitor://localhost", "capacitor://localhost", true}, /* apps that are a page */
+        {"capacitor://localhost", "capacitor://localhost:80", false},
+        {"ionic://localhost:5", "ionic://localhost:5", true},
+        {"about:x", "about:x", true},
+        {"about:x", "about:y", false},
         {"https://example.org", "http://example.org", false},
         {"https://example.org", "https://example.org:444", false},
         {"http://example.org:443", "https://example.org:443", false},
@@ -542,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_plain_request_is_told_to_upgrade),
         cmocka_unit_test(other_versions_of_websocket_are_told_ours),
         cmocka_unit_test(keys_that_are_not_16_bytes_are_refused),
+        cmocka_unit_test(each_character_of_a_key_is_one_of_base64),
         cmocka_unit_test(a_request_without_our_sub_protocol_is_told_what_to_offer),
         cmocka_unit_test(origins_are_compared_by_scheme_host_and_port),
         cmocka_unit_test(without_a_list_every_origin_may_connect),

@@ -182,6 +182,24 @@ static void rules_that_do_not_hold_are_warned_of(void **state)
     config_run_end(&result);
 }
 
+static void tls_to_the_database_of_users_needs_a_server(void **state)
+{
+    (void)state;
+    assert_config_refused("",
+                          "--auth-enabled --auth-sql-database mysql://u@h/d --auth-sql-tls-ca c",
+                          "pulse: auth.sql_tls: must be required or verify when auth.sql_tls_ca is "
+                          "given\n");
+    assert_config_refused(
+        "", "--auth-enabled --auth-sql-database u.db --auth-sql-tls verify",
+        "pulse: --auth-sql-tls: auth.sql_tls: needs a server: auth.sql_database is "
+        "a file\n");
+    struct config_run result =
+        config_good("", "--auth-enabled --auth-sql-database mysql://u@h/d --auth-sql-tls verify "
+                        "--auth-sql-tls-ca c");
+    assert_int_equal(result.config.auth_sql_tls, MYSQL_TLS_VERIFY);
+    config_run_end(&result);
+}
+
 static void passwords_in_the_clear_are_warned_of(void **state)
 {
     (void)state;
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test(a_rule_for_nobody_is_refused_when_there_are_no_other_users),
         cmocka_unit_test(anonymous_clients_have_no_name_and_no_group),
         cmocka_unit_test(rules_that_do_not_hold_are_warned_of),
+        cmocka_unit_test(tls_to_the_database_of_users_needs_a_server),
         cmocka_unit_test(passwords_in_the_clear_are_warned_of),
         cmocka_unit_test(refusals_come_before_the_connection_is_given_up),
     };

@@ -84,6 +84,7 @@ static void ipv4_in_ipv6_is_ipv4(void **state)
     assert_true(has("127.0.0.0/8", "::ffff:127.0.0.1"));
     assert_true(has("::ffff:127.0.0.0/104", "127.0.0.1"));
     assert_true(has("::ffff:10.0.0.1", "10.0.0.1"));
+    assert_true(has("::ffff:0.0.0.0/96", "10.0.0.1"));
     assert_false(has("::/0", "127.0.0.1"));
     assert_false(has("::/0", "::ffff:127.0.0.1"));
     assert_false(has("0.0.0.0/0", "::1"));
@@ -98,6 +99,8 @@ static void what_is_wrong_is_said(void **state)
         const char *error;
     } rows[] = {
         {"x", "network \"x\" is not an IP address"},
+        {" ", "network \"\" is not an IP address"},
+        {"::1, ,::1", "network \"\" is not an IP address"},
         {",", "network \"\" is not an IP address"},
         {"10.0.0.0/8,", "network \"\" is not an IP address"},
         {"10.0.0.0/8;::1", "network \"10.0.0.0/8;::1\" has no valid length of its prefix"},
@@ -134,14 +137,16 @@ static void what_is_wrong_is_said(void **state)
 static void a_network_that_is_too_long_is_refused(void **state)
 {
     (void)state;
-    char text[5000];
-    struct network_list *list = NULL;
-    struct text error = {0};
-    memset(text, '1', sizeof(text) - 1);
-    text[sizeof(text) - 1] = '\0';
-    assert_int_equal(network_list_parse(text, &list, &error), ERR_SYNTAX);
-    assert_null(list);
-    text_fini(&error);
+    static const size_t lens[] = {62, 63, 64, 65, 5000};
+    for (size_t i = 0; i < ARRAY_COUNT(lens); i++) {
+        char text[5001] = {0};
+        struct network_list *list = NULL;
+        struct text error = {0};
+        memset(text, '1', lens[i]);
+        assert_int_equal(network_list_parse(text, &list, &error), ERR_SYNTAX);
+        assert_null(list);
+        text_fini(&error);
+    }
 }
 
 static void a_unix_socket_has_no_ip_address(void **state)

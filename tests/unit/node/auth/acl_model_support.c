@@ -47,9 +47,11 @@ static void add_entry(struct entry **entries, size_t *count, const char *text)
     snprintf(entry->text, sizeof(entry->text), "%s", text);
 }
 
+/* The fourth level is only there to be deeper than filters: one text is enough. */
 static void add_topics(struct model *model, const char *before, unsigned levels)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(level_texts); i++) {
+    for (size_t i = levels > 1 ? 0 : ARRAY_COUNT(level_texts) - 1; i < ARRAY_COUNT(level_texts);
+         i++) {
         char text[TEXT_MAX];
         snprintf(text, sizeof(text), "%s%s", before, level_texts[i]);
         if (text[0] != '\0') {

@@ -80,6 +80,8 @@ static void a_value_can_stand_between_other_text(void **state)
     assert_true(acl_publishes(view, "dev-7/up"));
     assert_false(acl_publishes(view, "dev-/up"));
     assert_false(acl_publishes(view, "dev-77/up"));
+    assert_false(acl_publishes(view, "xev-7/up"));
+    assert_false(acl_publishes(view, "cn-y/org/unit/<u>"));
     assert_false(acl_publishes(view, "dev-%c/up"));
     assert_false(acl_publishes(view, "7/up"));
     assert_true(acl_publishes(view, "cn-x/org/unit/<u>"));

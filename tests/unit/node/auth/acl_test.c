@@ -163,6 +163,25 @@ static void an_earlier_denying_rule_that_overlaps_refuses_the_filter(void **stat
     acl_view_unref(view);
 }
 
+static void a_later_denying_rule_refuses_nothing(void **state)
+{
+    (void)state;
+    const struct acl_subject nobody = {.group_count = 0};
+    struct acl_view *view = acl_view_of("deny all subscribe a/secret\n"
+                                        "allow all subscribe #\n"
+                                        "deny all subscribe a/#\n"
+                                        "deny all subscribe a/+/x\n"
+                                        "deny all subscribe a/b\n",
+                                        &nobody);
+    assert_true(acl_subscribes(view, "a/b"));
+    assert_true(acl_subscribes(view, "a/b/x"));
+    assert_true(acl_subscribes(view, "a/+/x"));
+    assert_true(acl_subscribes(view, "a/b/#"));
+    assert_false(acl_subscribes(view, "a/+"));
+    assert_false(acl_subscribes(view, "a/#"));
+    acl_view_unref(view);
+}
+
 static void what_is_no_topic_or_filter_is_refused(void **state)
 {
     (void)state;
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(without_any_rule_everything_is_denied),
         cmocka_unit_test(a_filter_must_be_covered_as_a_whole),
         cmocka_unit_test(an_earlier_denying_rule_that_overlaps_refuses_the_filter),
+        cmocka_unit_test(a_later_denying_rule_refuses_nothing),
         cmocka_unit_test(what_is_no_topic_or_filter_is_refused),
         cmocka_unit_test(filters_that_can_not_be_meant_are_refused),
         cmocka_unit_test(a_filter_may_have_256_levels),

@@ -12,15 +12,13 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "node/auth/http_client.h"
 #include "tests/unit/node/auth/http_support.h"
 #include "tests/unit/node/auth/jwt_support.h"
+#include "tests/unit/storage/certificate_support.h"
 
 #define PATIENCE_MS 10000u
 
@@ -397,63 +395,42 @@ static void a_waiting_call_gets_the_place_of_one_that_is_cancelled(void **state)
 
 /* ---- TLS ------------------------------------------------------------------------------------- */
 
-/* A self-signed certificate for `name` (an entry of subjectAltName); files of PEM. */
-static void make_certificate(const char *name, char **certificate_path, char **key_path)
+/* Calls a server whose certificate is for `address`, by an authority of which we know the
+ * certificate, or by another one. */
+static enum err ask_with_tls(const char *address, bool trusted)
 {
-    EVP_PKEY *key = jwt_ec_key("P-256");
-    X509 *certificate = X509_new();
-    X509_set_version(certificate, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 7);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"test", -1, -1, 0);
-    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-    X509_set_pubkey(certificate, key);
-    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, name);
-    X509_add_ext(certificate, names, -1);
-    X509_EXTENSION_free(names);
-    assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
-    BIO *bio = BIO_new(BIO_s_mem());
-    PEM_write_bio_X509(bio, certificate);
-    char *data = NULL;
-    long len = BIO_get_mem_data(bio, &data);
-    *certificate_path = jwt_file(data, (size_t)len);
-    char *private = jwt_private_pem(key);
-    *key_path = jwt_file_text(private);
-    free(private);
-    BIO_free(bio);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-}
-
-static enum err ask_with_tls(const char *name, bool trusted)
-{
-    char *certificate = NULL, *key = NULL, *other = NULL, *other_key = NULL;
-    make_certificate(name, &certificate, &key);
-    make_certificate(name, &other, &other_key);
-    struct fixture own = {.peer = http_peer_create(certificate, key)};
+    char folder[] = "/tmp/pulse-tls-XXXXXX", paths[4][64];
+    static const char *const names[] = {"ca", "other-ca", "server", "server-key"};
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%s.pem", folder, names[i]);
+    }
+    struct certificate_authority *ca = certificate_authority_create("Test CA", paths[0]);
+    certificate_write(ca, "server.test", address, paths[2], paths[3]);
+    certificate_authority_destroy(ca);
+    certificate_authority_destroy(certificate_authority_create("Other CA", paths[1]));
+    struct fixture own = {.peer = http_peer_create(paths[2], paths[3])};
     struct http_settings settings = {.url = http_peer_url(own.peer, "/"),
-                                     .ca_file = trusted ? certificate : other};
+                                     .ca_file = paths[trusted ? 0 : 1]};
     open_client(&own, &settings);
     enum err err = ask(&own, "{}", 5000).err;
     assert_int_equal(http_peer_requests(own.peer), err == ERR_OK ? 1 : 0);
     close_client(&own);
     http_peer_destroy(own.peer);
-    jwt_file_remove(certificate);
-    jwt_file_remove(key);
-    jwt_file_remove(other);
-    jwt_file_remove(other_key);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        unlink(paths[i]);
+    }
+    assert_int_equal(rmdir(folder), 0);
     return err;
 }
 
 static void a_server_needs_a_certificate_for_its_name_that_we_trust(void **state)
 {
     (void)state;
-    assert_int_equal(ask_with_tls("IP:127.0.0.1", true), ERR_OK);
-    assert_int_equal(ask_with_tls("IP:127.0.0.1", false), ERR_UNAVAILABLE);
-    assert_int_equal(ask_with_tls("IP:127.0.0.2", true), ERR_UNAVAILABLE);
-    assert_int_equal(ask_with_tls("DNS:localhost", true), ERR_UNAVAILABLE);
+    assert_int_equal(ask_with_tls("127.0.0.1", true), ERR_OK);
+    assert_int_equal(ask_with_tls("127.0.0.1", false), ERR_UNAVAILABLE);
+    assert_int_equal(ask_with_tls("127.0.0.2", true), ERR_UNAVAILABLE);
+    assert_int_equal(ask_with_tls(NULL, true), ERR_UNAVAILABLE);
 }
 
 /* ---- settings -------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,7 @@ uint16_t http_closed_port(void)
 struct http_peer *http_peer_create(const char *certificate, const char *key)
 {
     struct http_peer *peer = calloc(1, sizeof *peer);
+    signal(SIGPIPE, SIG_IGN); /* as the broker does */
     pthread_mutex_init(&peer->lock, NULL);
     pthread_cond_init(&peer->change, NULL);
     peer->status = 200;

@@ -145,3 +145,57 @@ void jwt_file_remove(char *path)
     unlink(path);
     free(path);
 }
+
+/* ---- what tokens are taken for --------------------------------------------------------------- */
+
+struct jwt_verifier *jwt_verifier_with(struct jwt_settings settings, const void *keys, size_t len)
+{
+    struct jwt_verifier *verifier = NULL;
+    struct text error = {.data = NULL};
+    char *path = jwt_file(keys, len);
+    settings.key_file = path;
+    settings.algorithms = settings.algorithms != NULL ? settings.algorithms : "HS256,RS256,ES256";
+    assert_int_equal(jwt_verifier_create(&settings, &verifier, &error), ERR_OK);
+    assert_null(error.data);
+    jwt_file_remove(path);
+    return verifier;
+}
+
+struct jwt_verifier *jwt_secret_verifier(struct jwt_settings settings)
+{
+    return jwt_verifier_with(settings, JWT_SECRET "\n", strlen(JWT_SECRET "\n"));
+}
+
+enum err jwt_verify_at(const struct jwt_verifier *verifier, const char *token, uint64_t now_ms,
+                       struct jwt_claims *claims)
+{
+    const char *why = NULL;
+    enum err err = jwt_verify(verifier, slice_text(token), now_ms, claims, &why);
+    assert_true((err == ERR_INVALID) == (why != NULL));
+    return err;
+}
+
+/* What a token is taken for; the token is freed. */
+enum err jwt_verdict(const struct jwt_verifier *verifier, char *token)
+{
+    struct jwt_claims claims;
+    enum err err = jwt_verify_at(verifier, token, JWT_NOW_MS, &claims);
+    if (err == ERR_OK) {
+        jwt_claims_fini(&claims);
+    }
+    free(token);
+    return err;
+}
+
+char *jwt_sign_payload(const char *payload)
+{
+    return jwt_sign_hs256("{\"alg\":\"HS256\"}", payload, JWT_SECRET, strlen(JWT_SECRET));
+}
+
+enum err jwt_verdict_of_payload(struct jwt_settings settings, const char *payload)
+{
+    struct jwt_verifier *verifier = jwt_secret_verifier(settings);
+    enum err err = jwt_verdict(verifier, jwt_sign_payload(payload));
+    jwt_verifier_destroy(verifier);
+    return err;
+}

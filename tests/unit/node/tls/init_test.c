@@ -8,10 +8,12 @@
 
 /* Keys are in a heap of their own, which no core dump has. */
 
+#define FLAGS_SIZE 512
+
 /* The flags of the mapping that `address` lies in, as the system tells them; "" for none. */
-static void mapping_flags(const void *address, char *flags, size_t size)
+static void mapping_flags(const void *address, char flags[static FLAGS_SIZE])
 {
-    char line[512];
+    char line[FLAGS_SIZE];
     bool within = false;
     FILE *file = fopen("/proc/self/smaps", "re");
     assert_non_null(file);
@@ -22,7 +24,7 @@ static void mapping_flags(const void *address, char *flags, size_t size)
         if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
             within = (uintptr_t)address >= from && (uintptr_t)address < to;
         } else if (within && strncmp(line, "VmFlags:", 8) == 0) {
-            (void)snprintf(flags, size, "%s", line + 8);
+            strcpy(flags, line + 8);
         }
     }
     fclose(file);
@@ -30,7 +32,7 @@ static void mapping_flags(const void *address, char *flags, size_t size)
 
 static void private_keys_are_left_out_of_core_dumps(void **state)
 {
-    char flags[256];
+    char flags[FLAGS_SIZE];
     tls_context_unref(tls_rig_context(*state)); /* random numbers of this thread stay */
     size_t before = CRYPTO_secure_used();
     struct tls_context *context = tls_rig_context(*state);
@@ -38,10 +40,10 @@ static void private_keys_are_left_out_of_core_dumps(void **state)
     assert_true(CRYPTO_secure_used() >= before + 32 + 2 * 64);
     void *secret = OPENSSL_secure_malloc(32);
     assert_int_equal(CRYPTO_secure_allocated(secret), 1);
-    mapping_flags(secret, flags, sizeof(flags));
+    mapping_flags(secret, flags);
     assert_non_null(strstr(flags, " dd")); /* MADV_DONTDUMP */
     OPENSSL_secure_free(secret);
-    mapping_flags(*state, flags, sizeof(flags)); /* other memory is in there */
+    mapping_flags(*state, flags); /* other memory is in there */
     assert_non_null(strstr(flags, " rd"));
     assert_null(strstr(flags, " dd"));
     tls_context_unref(context);

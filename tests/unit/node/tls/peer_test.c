@@ -94,6 +94,22 @@ static void an_intermediate_in_the_file_is_enough(void **state)
     certificate_destroy(below);
 }
 
+/* Then nothing stands between it and its list. */
+static void a_client_in_the_file_itself_is_not_beyond_revocation(void **state)
+{
+    struct tls_rig *rig = *state;
+    struct certificate *client = client_of(rig->root, 10);
+    const struct certificate *authorities[] = {client, NULL};
+    certificate_write(rig->client_ca, authorities);
+    ask_for_certificates(rig, TLS_CLIENT_AUTH_REQUIRED);
+    check_client(rig, &(struct tls_client){.certificate = client}, NULL, "");
+    certificate_add_list(rig->client_crl, rig->middle, 0);
+    rig->settings.client_crl = rig->client_crl;
+    check_client(rig, &(struct tls_client){.certificate = client}, "unable to get certificate CRL",
+                 "/CN=sensor-1");
+    certificate_destroy(client);
+}
+
 /* Optional means that there may be none, not that a bad one does no harm. */
 static void a_bad_certificate_is_refused_also_where_it_is_optional(void **state)
 {
@@ -333,6 +349,7 @@ int main(void)
         with_rig(a_client_without_a_certificate_comes_in_where_it_is_optional),
         with_rig(a_certificate_is_good_by_its_chain),
         with_rig(an_intermediate_in_the_file_is_enough),
+        with_rig(a_client_in_the_file_itself_is_not_beyond_revocation),
         with_rig(a_bad_certificate_is_refused_also_where_it_is_optional),
         with_rig(a_revoked_certificate_is_refused),
         with_rig(a_revoked_intermediate_takes_all_below_with_it),
