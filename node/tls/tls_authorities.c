@@ -3,16 +3,21 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "base/log.h"
+
 /* Who may sign certificates of clients, and which of those are revoked. */
 
-typedef int add_one(SSL_CTX *ssl, X509_STORE *store, BIO *pem);
+typedef int add_one(SSL_CTX *ssl, X509_STORE *store, BIO *pem, const char *name);
 
 /* Each: 1 added one, 0 there is none more, -1 it can't be used. */
-static int add_certificate(SSL_CTX *ssl, X509_STORE *store, BIO *pem)
+static int add_certificate(SSL_CTX *ssl, X509_STORE *store, BIO *pem, const char *name)
 {
     X509 *certificate = PEM_read_bio_X509_AUX(pem, NULL, NULL, NULL);
     if (certificate == NULL) {
         return 0;
+    }
+    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) {
+        log_warning(LOG_TLS, "an authority for clients has expired", log_text("file", name));
     }
     /* The names go to clients that have several certificates to choose from. */
     int done = X509_STORE_add_cert(store, certificate) == 1 &&
@@ -21,12 +26,17 @@ static int add_certificate(SSL_CTX *ssl, X509_STORE *store, BIO *pem)
     return done ? 1 : -1;
 }
 
-static int add_list(SSL_CTX *ssl, X509_STORE *store, BIO *pem)
+static int add_list(SSL_CTX *ssl, X509_STORE *store, BIO *pem, const char *name)
 {
     (void)ssl;
     X509_CRL *list = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL);
     if (list == NULL) {
         return 0;
+    }
+    const ASN1_TIME *end = X509_CRL_get0_nextUpdate(list);
+    if (end != NULL && X509_cmp_current_time(end) < 0) {
+        log_warning(LOG_TLS, "a revocation list is out of date: its clients are refused",
+                    log_text("file", name));
     }
     int done = X509_STORE_add_crl(store, list) == 1;
     X509_CRL_free(list);
@@ -39,7 +49,7 @@ static enum err add_all(SSL_CTX *ssl, BIO *pem, add_one *add, const char *name, 
     X509_STORE *store = SSL_CTX_get_cert_store(ssl);
     int count = 0;
     int more;
-    while ((more = add(ssl, store, pem)) == 1) {
+    while ((more = add(ssl, store, pem, name)) == 1) {
         count++;
     }
     bool at_end = more == 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;

@@ -236,6 +236,29 @@ static void addresses_without_connections_make_room(void **state)
     address_table_destroy(table);
 }
 
+/* A table that is attacked is not searched at each attempt. */
+static void a_full_table_is_searched_once_a_second(void **state)
+{
+    (void)state;
+    struct address_table *table =
+        table_with((struct address_limits){.connections_max = 1, .entries_max = 16}, NULL);
+    uint32_t counted[16];
+    uint32_t count = 0;
+    for (uint32_t i = 1; i <= 1000; i++) {
+        if (enter_many(table, i, 1, 1000) == 1) {
+            assert_true(count < 16);
+            counted[count++] = i;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        leave_many(table, counted[i], 1);
+    }
+    assert_int_equal(count, 16);
+    assert_int_equal(enter_many(table, 2000, 1000, 1999), 0);
+    assert_int_equal(enter_many(table, 2000, 1000, 2000), 16);
+    address_table_destroy(table);
+}
+
 /* Forgetting an address that was fast would let it be fast again. */
 static void addresses_that_were_fast_are_remembered_until_they_may_be_again(void **state)
 {
@@ -431,6 +454,7 @@ int main(void)
         cmocka_unit_test(networks_that_are_none_are_refused),
         cmocka_unit_test(a_table_full_of_connections_lets_others_in_uncounted),
         cmocka_unit_test(addresses_without_connections_make_room),
+        cmocka_unit_test(a_full_table_is_searched_once_a_second),
         cmocka_unit_test(addresses_that_were_fast_are_remembered_until_they_may_be_again),
         cmocka_unit_test(a_table_says_what_a_naive_model_says),
         cmocka_unit_test(threads_share_the_counts),

@@ -73,7 +73,17 @@ static void a_server_with_tls_is_believed_as_far_as_was_asked_for(void **state)
     assert_int_equal(verdict_with(MYSQL_TLS_VERIFY, paths[CA]), AUTH_ALLOWED);
     assert_int_equal(verdict_with(MYSQL_TLS_VERIFY, paths[OTHER_CA]), AUTH_UNAVAILABLE);
     assert_int_equal(verdict_with(MYSQL_TLS_VERIFY, ""), AUTH_UNAVAILABLE);
-    memcpy(strstr(url, "127.0.0.1"), "127.0.0.2", strlen("127.0.0.1")); /* not its address */
+    mariadb_destroy(server);
+}
+
+/* The certificate is for 127.0.0.1. */
+static void a_server_with_a_certificate_for_another_name_is_refused(void **state)
+{
+    (void)state;
+    struct mariadb *server = start_server(true);
+    snprintf(url, sizeof url, "mysql://%s:%s@localhost:%u/%s", MARIADB_USER,
+             MARIADB_PASSWORD_ENCODED, mariadb_port(server), mariadb_database(server));
+    assert_int_equal(verdict_with(MYSQL_TLS_REQUIRED, ""), AUTH_ALLOWED);
     assert_int_equal(verdict_with(MYSQL_TLS_VERIFY, paths[CA]), AUTH_UNAVAILABLE);
     mariadb_destroy(server);
 }
@@ -108,6 +118,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_with_tls_is_believed_as_far_as_was_asked_for),
+        cmocka_unit_test(a_server_with_a_certificate_for_another_name_is_refused),
         cmocka_unit_test(a_server_without_tls_is_refused_when_it_must_have_it),
     };
     if (!mariadb_installed()) {

@@ -135,11 +135,11 @@ static void add_revoked(X509_CRL *list, long serial)
     ASN1_INTEGER_free(number);
 }
 
-void certificate_add_list(const char *path, const struct certificate *issuer, long serial)
+static void add_list(const char *path, const struct certificate *issuer, long serial, long to_s)
 {
     X509_CRL *list = X509_CRL_new();
     ASN1_TIME *from = X509_gmtime_adj(NULL, -30);
-    ASN1_TIME *to = X509_gmtime_adj(NULL, MONTH_S);
+    ASN1_TIME *to = X509_gmtime_adj(NULL, to_s);
     X509_CRL_set_version(list, X509_CRL_VERSION_2);
     X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer->x509));
     X509_CRL_set1_lastUpdate(list, from);
@@ -155,4 +155,14 @@ void certificate_add_list(const char *path, const struct certificate *issuer, lo
     X509_CRL_free(list);
     ASN1_TIME_free(from);
     ASN1_TIME_free(to);
+}
+
+void certificate_add_list(const char *path, const struct certificate *issuer, long serial)
+{
+    add_list(path, issuer, serial, MONTH_S);
+}
+
+void certificate_add_old_list(const char *path, const struct certificate *issuer)
+{
+    add_list(path, issuer, 0, -5);
 }

@@ -56,4 +56,7 @@ void certificate_write_key(const char *path, const struct certificate *certifica
 /* Adds a list of `issuer` to the file, with `serial` on it (0: an empty one). */
 void certificate_add_list(const char *path, const struct certificate *issuer, long serial);
 
+/* Adds an empty list of `issuer` that should have been followed by another. */
+void certificate_add_old_list(const char *path, const struct certificate *issuer);
+
 #endif

@@ -191,6 +191,22 @@ static void dates_of_the_certificate_are_warned_of(void **state)
     }
 }
 
+static void authorities_and_lists_that_are_too_old_are_warned_of(void **state)
+{
+    struct tls_rig *rig = *state;
+    struct certificate *old = certificate_create(&(struct certificate_wish){
+        .common_name = "old", .is_authority = true, .from_s = -7200, .to_s = -3600});
+    const struct certificate *authorities[] = {rig->root, old, NULL};
+    rig->settings.client_auth = TLS_CLIENT_AUTH_REQUIRED;
+    assert_logged(rig, NULL, NULL);
+    certificate_add_old_list(rig->client_crl, rig->root);
+    rig->settings.client_crl = rig->client_crl;
+    assert_logged(rig, "a revocation list is out of date", rig->client_crl);
+    certificate_write(rig->client_ca, authorities);
+    assert_logged(rig, "an authority for clients has expired", rig->client_ca);
+    certificate_destroy(old);
+}
+
 static void a_reload_serves_new_clients_and_keeps_the_old(void **state)
 {
     struct tls_rig *rig = *state;
@@ -265,6 +281,7 @@ int main(void)
         with_rig(certificates_of_clients_need_authorities),
         with_rig(a_key_that_others_can_read_is_warned_of),
         with_rig(dates_of_the_certificate_are_warned_of),
+        with_rig(authorities_and_lists_that_are_too_old_are_warned_of),
         with_rig(a_reload_serves_new_clients_and_keeps_the_old),
         with_rig(a_bad_reload_leaves_the_old_as_it_is),
         with_rig(there_is_no_end_of_reloads),

@@ -180,6 +180,19 @@ static void with_lists_each_authority_needs_one(void **state)
     certificate_destroy(client);
 }
 
+/* Who was revoked since is not on it. */
+static void a_list_that_is_out_of_date_lets_nobody_in(void **state)
+{
+    struct tls_rig *rig = *state;
+    struct certificate *client = client_of(rig->root, 11);
+    certificate_add_old_list(rig->client_crl, rig->root);
+    ask_for_certificates(rig, TLS_CLIENT_AUTH_REQUIRED);
+    rig->settings.client_crl = rig->client_crl;
+    check_client(rig, &(struct tls_client){.certificate = client}, "CRL has expired",
+                 "/CN=sensor-1");
+    certificate_destroy(client);
+}
+
 /* Each intermediate costs a signature to check: there is an end. */
 static void a_chain_has_a_greatest_length(void **state)
 {
@@ -354,6 +367,7 @@ int main(void)
         with_rig(a_revoked_certificate_is_refused),
         with_rig(a_revoked_intermediate_takes_all_below_with_it),
         with_rig(with_lists_each_authority_needs_one),
+        with_rig(a_list_that_is_out_of_date_lets_nobody_in),
         with_rig(a_chain_has_a_greatest_length),
         with_rig(the_peer_has_all_fields_of_its_certificate),
         with_rig(the_name_is_what_the_settings_say),
