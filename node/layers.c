@@ -328,6 +328,7 @@ static void tls_failed(struct conn *conn)
     char peer[CONN_PEER_SIZE];
     metric_add(&conn->worker->metrics, METRIC_TLS_FAILURES, 1);
     log_debug(LOG_TLS, "TLS failed", log_text("why", tls_stream_error(conn->layers->tls)),
+              log_slice("certificate", tls_stream_refused(conn->layers->tls)),
               log_text("peer", conn_peer(conn, peer, sizeof(peer))));
     conn->layers->secured = false; /* nothing more is encrypted */
     conn_close(conn, METRIC_CLOSED_TLS, MQTT_REASON_PROTOCOL_ERROR, false);

@@ -68,7 +68,8 @@ static struct metrics_context metrics_now(struct node *node)
                                     /* the loader may be making it */
                                     .storage = node->serving && broker->storage != NULL
                                                    ? storage_stats(broker->storage)
-                                                   : NULL};
+                                                   : NULL,
+                                    .auth = broker->auth};
 }
 
 /* ---- HTTP ------------------------------------------------------------------------------------ */

@@ -1,7 +1,10 @@
 #include "node/metrics_page.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/log.h"
+#include "node/auth/auth.h"
 #include "node/metrics_process_priv.h"
 
 #define LATENCY_NAME "mqtt_publish_latency_seconds"
@@ -256,6 +259,26 @@ static void add_storage(const struct storage_stats *stats, struct text *page)
     add_commits(stats, page);
 }
 
+/* ---- auth ------------------------------------------------------------------------------------ */
+
+#define AUTH_NAME "pulse_auth_answers_total"
+#define AUTH_HELP "Attempts to log in, by what became of them"
+#define AUTH_CURRENT_NAME "pulse_auth_attempts_current"
+#define AUTH_CURRENT_HELP "Attempts to log in that are under way"
+
+static void add_auth(struct auth *auth, struct text *page)
+{
+    struct auth_counts counts;
+    auth_read_counts(auth, &counts);
+    add_head(page, AUTH_NAME, AUTH_HELP, "counter");
+#define X(answer, what) \
+    text_printf(page, AUTH_NAME "{answer=\"" #answer "\"} %" PRIu64 "\n", counts.answer);
+    AUTH_COUNTERS(X)
+#undef X
+    add_head(page, AUTH_CURRENT_NAME, AUTH_CURRENT_HELP, "gauge");
+    text_printf(page, AUTH_CURRENT_NAME " %" PRIu64 "\n", counts.under_way);
+}
+
 /* ---- the page -------------------------------------------------------------------------------- */
 
 static void add_computed(const struct metrics_context *context, struct text *page)
@@ -275,6 +298,9 @@ void metrics_page(const struct metrics_context *context, struct text *page)
     add_computed(context, page);
     if (context->storage != NULL) {
         add_storage(context->storage, page);
+    }
+    if (context->auth != NULL) {
+        add_auth(context->auth, page);
     }
 }
 
@@ -319,6 +345,19 @@ static void add_storage_reference(struct text *page)
     add_reference_row(page, BATCH_NAME, "histogram", "le", BATCH_HELP);
 }
 
+static void add_auth_reference(struct text *page)
+{
+    text_add(page, "| `" AUTH_NAME "` | counter | ");
+    const char *between = "";
+#define X(answer, what)                                       \
+    text_printf(page, "%s`answer=\"" #answer "\"`", between); \
+    between = "<br>";
+    AUTH_COUNTERS(X)
+#undef X
+    text_add(page, " | " AUTH_HELP " |\n");
+    add_reference_row(page, AUTH_CURRENT_NAME, "gauge", "", AUTH_CURRENT_HELP);
+}
+
 void metrics_reference(struct text *page)
 {
     text_add(page,
@@ -328,7 +367,8 @@ void metrics_reference(struct text *page)
              "`GET /metrics` at `observability.metrics_bind` answers in the Prometheus text "
              "format, version 0.0.4. Counters start at 0 with the process. What begins with "
              "`pulse_storage_` is "
-             "there when something is stored (`storage.engine` is not `memory`).\n\n"
+             "there when something is stored (`storage.engine` is not `memory`), what begins with "
+             "`pulse_auth_` with `auth.enabled`.\n\n"
              "| name | type | labels | meaning |\n|---|---|---|---|\n");
     add_counted_reference(page);
     add_reference_row(page, LATENCY_NAME, "histogram", "le", LATENCY_HELP);
@@ -339,6 +379,7 @@ void metrics_reference(struct text *page)
                           row->help);
     }
     add_storage_reference(page);
+    add_auth_reference(page);
     text_add(page, "\n");
     sys_topics_reference(page);
 }

@@ -16,6 +16,8 @@
 #include "node/metrics.h"
 #include "storage/stats.h"
 
+struct auth;
+
 /* What is not a counter of a worker, filled in by the broker when it asks for a page. */
 struct metrics_context {
     struct metrics *const *sets; /* one per worker, and the main thread's */
@@ -26,6 +28,7 @@ struct metrics_context {
     size_t retained_bytes;
     size_t filters;
     struct storage_stats *storage; /* NULL: nothing is stored, and nothing said about it */
+    struct auth *auth;             /* NULL: nobody is asked who it is, and nothing said about it */
 };
 
 /* Appends the whole page of /metrics, # HELP and # TYPE included. */

@@ -166,11 +166,6 @@ static bool add_rule(struct acl *acl, const struct acl_rule *rule, uint32_t numb
     return acl__tree_add(&acl->tree, scope->root, rule, number, &scope->values);
 }
 
-static uint64_t seed_probe(void)
-{
-    return hash_bytes("acl", 3);
-}
-
 static bool fill(struct acl *acl, const struct acl_rules *rules)
 {
     if (!acl__tree_init(&acl->tree) || !scope_room(acl)) {
@@ -195,7 +190,6 @@ struct acl *acl_create(const struct acl_rules *rules, bool default_allow)
     *acl = (struct acl){
         .references = 1,
         .default_allow = default_allow,
-        .seed_probe = seed_probe(),
     };
     if (!fill(acl, rules)) {
         acl_unref(acl);
@@ -218,9 +212,4 @@ void acl_unref(struct acl *acl)
     mem_free(acl->scopes);
     mem_free(acl->slots);
     mem_free(acl);
-}
-
-bool acl__seed_is_same(const struct acl *acl)
-{
-    return acl->seed_probe == seed_probe();
 }

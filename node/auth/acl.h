@@ -127,8 +127,7 @@ uint64_t acl_view_fingerprint(const struct acl_view *view);
 /* Answers of acl_may_publish for one client. A zeroed one is empty; zero it when its view
  * changes. */
 struct acl_cache {
-    uint64_t
-        topics[ACL_CACHE_SIZE]; /* seeded 64-bit hashes, never 0; the lowest bit is the answer */
+    uint64_t topics[ACL_CACHE_SIZE]; /* seeded hashes, never 0; the lowest bit is the answer */
 };
 
 bool acl_cache_may_publish(struct acl_cache *cache, const struct acl_view *view,

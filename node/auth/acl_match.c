@@ -1,6 +1,5 @@
 #include "node/auth/acl_match_priv.h"
 
-#include "base/hash.h"
 #include "codec/topic.h"
 
 /*
@@ -12,12 +11,13 @@
  */
 
 void acl__search_init(struct acl__search *search, const struct acl__values *values,
-                      const uint8_t *value_bytes, struct slice topic)
+                      const uint8_t *value_bytes, uint64_t seed, struct slice topic)
 {
-    /* field by field: the levels are 8 KiB and stay as they are */
+    /* field by field: the levels are 10 KiB and stay as they are */
     search->values = values;
     search->value_bytes = value_bytes;
     search->tree = NULL;
+    search->seed = seed;
     search->rest = topic;
     search->split = false;
     search->hidden = topic.len > 0 && topic.data[0] == '$';
@@ -29,7 +29,7 @@ void acl__search_init(struct acl__search *search, const struct acl__values *valu
 }
 
 /* The level of this index, or NULL when the topic has fewer. */
-static inline const struct acl__search_level *level_at(struct acl__search *search, uint32_t index)
+static inline const struct acl__key *level_at(struct acl__search *search, uint32_t index)
 {
     if (index < search->level_count) {
         return &search->levels[index];
@@ -37,9 +37,8 @@ static inline const struct acl__search_level *level_at(struct acl__search *searc
     if (search->split) {
         return NULL;
     }
-    struct acl__search_level *level = &search->levels[search->level_count++];
-    level->text = topic_next_level(&search->rest, &search->split);
-    level->hash = hash_slice(level->text);
+    struct acl__key *level = &search->levels[search->level_count++];
+    *level = acl__key_of(topic_next_level(&search->rest, &search->split), search->seed);
     return level;
 }
 
@@ -145,7 +144,7 @@ static void match(struct acl__search *search, uint32_t index, uint32_t depth, bo
         if (node->below != 0) { /* never at depth 0: acl__without_empty */
             match_ranks(search, node->below, strange);
         }
-        const struct acl__search_level *level = level_at(search, depth);
+        const struct acl__key *level = level_at(search, depth);
         if (level == NULL) {
             match_ranks(search, node->here, strange);
             return;
@@ -159,7 +158,7 @@ static void match(struct acl__search *search, uint32_t index, uint32_t depth, bo
         if (node->plus != 0 && (depth > 0 || !search->hidden)) { /* [MQTT-4.7.2-1] */
             match(search, node->plus, depth + 1, strange);
         }
-        index = acl__tree_find(search->tree, index, level->text, level->hash);
+        index = acl__tree_find(search->tree, index, level);
         depth++;
     }
 }
@@ -240,7 +239,7 @@ static void overlap(struct acl__search *search, uint32_t index, uint32_t depth)
             return;
         }
         refuse_if_before(search, tree->ranks[node->below].deny[ACL_SUBSCRIBE]);
-        const struct acl__search_level *level = level_at(search, depth);
+        const struct acl__key *level = level_at(search, depth);
         if (level == NULL) {
             refuse_if_before(search, tree->ranks[node->here].deny[ACL_SUBSCRIBE]);
             return;
@@ -257,7 +256,7 @@ static void overlap(struct acl__search *search, uint32_t index, uint32_t depth)
             overlap_texts(search, node, depth);
             return;
         }
-        index = acl__tree_find(tree, index, level->text, level->hash);
+        index = acl__tree_find(tree, index, level);
         depth++;
     }
 }

@@ -25,15 +25,11 @@ struct acl__values {
     uint16_t len[ACL__VALUE_COUNT]; /* of the usable ones; others have 0 */
 };
 
-struct acl__search_level {
-    struct slice text;
-    uint64_t hash;
-};
-
 struct acl__search {
     const struct acl__values *values;
     const uint8_t *value_bytes; /* one behind the other */
     const struct acl__tree *tree;
+    uint64_t seed;
     struct slice rest; /* of the topic: not yet split into levels */
     bool split;
     bool hidden; /* the topic begins with $ */
@@ -42,12 +38,13 @@ struct acl__search {
     uint32_t rank; /* the lowest so far */
     uint32_t work;
     uint32_t level_count;
-    struct acl__search_level levels[ACL_LEVELS_MAX + 1]; /* only level_count are filled */
+    struct acl__key levels[ACL_LEVELS_MAX + 1]; /* only level_count are filled */
 };
 
-/* `topic` is a name or a filter other than `#`. Borrows all until the search's end. */
+/* `topic` is a name, or a filter that acl__without_empty gave. Borrows all until the search's end.
+ */
 void acl__search_init(struct acl__search *search, const struct acl__values *values,
-                      const uint8_t *value_bytes, struct slice topic);
+                      const uint8_t *value_bytes, uint64_t seed, struct slice topic);
 
 /*
  * Lowers search->rank to that of the first rule below `root` that matches the topic; of a filter:

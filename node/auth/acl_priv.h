@@ -33,11 +33,7 @@ struct acl {
     uint32_t scope_cap;
     uint32_t *slots; /* open addressing: hash of who to index + 1; 0: empty */
     uint32_t slot_mask;
-    uint64_t seed_probe; /* a hash, to notice when the seed has changed */
 };
-
-/* Whether hashes are still what they were when `acl` was made. */
-bool acl__seed_is_same(const struct acl *acl);
 
 /* Calls `visit` for each scope that `subject` is in. */
 typedef void acl__scope_visit(const struct acl__scope *scope, void *user);

@@ -1,6 +1,5 @@
 #include "node/auth/acl_tree_priv.h"
 
-#include "base/hash.h"
 #include "base/mem.h"
 #include "codec/topic.h"
 
@@ -83,9 +82,14 @@ static bool set_edges(struct acl__tree *tree, uint32_t cap)
     return true;
 }
 
+uint64_t acl__seed(void)
+{
+    return hash_bytes("acl", 3);
+}
+
 bool acl__tree_init(struct acl__tree *tree)
 {
-    *tree = (struct acl__tree){.nodes = NULL};
+    *tree = (struct acl__tree){.seed = acl__seed()};
     uint32_t none = 0;
     struct acl__node node = {.value = ACL__NO_VALUE};
     return add_node(tree, node, &none) && add_ranks(tree, &none) && set_edges(tree, EDGES_MIN);
@@ -126,19 +130,29 @@ static uint32_t tag_of(uint32_t parent, uint64_t hash)
     return (uint32_t)(((hash ^ parent) * 0x9e3779b97f4a7c15u) >> 32);
 }
 
-uint32_t acl__tree_find(const struct acl__tree *tree, uint32_t parent, struct slice text,
-                        uint64_t hash)
+static inline bool is_text(const struct acl__tree *tree, const struct acl__node *node,
+                           const struct acl__key *key)
 {
-    uint32_t tag = tag_of(parent, hash);
+    if (node->text_len != key->text.len || node->value != ACL__NO_VALUE) {
+        return false;
+    }
+    const uint8_t *text = tree->texts + node->text;
+    if (unlikely(node->text_len > ACL__WORDS_MAX)) {
+        return memcmp(text, key->text.data, node->text_len) == 0;
+    }
+    struct acl__words words = acl__words_of(text, node->text_len);
+    return words.low == key->words.low && words.high == key->words.high;
+}
+
+uint32_t acl__tree_find(const struct acl__tree *tree, uint32_t parent, const struct acl__key *key)
+{
+    uint32_t tag = tag_of(parent, key->hash);
     uint32_t mask = tree->edge_cap - 1;
     for (uint32_t at = tag & mask; tree->edges[at].child != 0; at = (at + 1) & mask) {
-        if (tree->edges[at].tag != tag) {
-            continue;
-        }
-        const struct acl__node *node = &tree->nodes[tree->edges[at].child];
-        if (node->parent == parent && node->value == ACL__NO_VALUE && node->text_len == text.len &&
-            memcmp(tree->texts + node->text, text.data, text.len) == 0) {
-            return tree->edges[at].child;
+        uint32_t child = tree->edges[at].child;
+        if (tree->edges[at].tag == tag && tree->nodes[child].parent == parent &&
+            is_text(tree, &tree->nodes[child], key)) {
+            return child;
         }
     }
     return 0;
@@ -170,7 +184,8 @@ static bool child_like(struct acl__tree *tree, struct acl__node wanted, uint32_t
     if ((tree->edge_count + 1) * 4 > tree->edge_cap * 3 && !set_edges(tree, tree->edge_cap * 2)) {
         return false;
     }
-    uint64_t hash = hash_bytes(tree->texts + wanted.text, wanted.text_len);
+    struct slice text = slice_of(tree->texts + wanted.text, wanted.text_len);
+    uint64_t hash = acl__key_of(text, tree->seed).hash;
     if (wanted.value != ACL__NO_VALUE) {
         hash ^= ((uint64_t)wanted.value + 1) << 56 ^ (uint64_t)wanted.prefix_len << 40;
     }

@@ -11,9 +11,57 @@
 #ifndef PULSE_NODE_AUTH_ACL_TREE_PRIV_H
 #define PULSE_NODE_AUTH_ACL_TREE_PRIV_H
 
+#include "base/hash.h"
 #include "node/auth/acl.h"
 
 #define ACL__TOPIC_BYTES_MAX 65535 /* what two bytes of length can say */
+
+/*
+ * The text of a level as two numbers: levels of one length up to 16 are equal exactly when both
+ * numbers are. They are most of all levels, and this is half of what a search does.
+ */
+struct acl__words {
+    uint64_t low;
+    uint64_t high;
+};
+
+static inline struct acl__words acl__words_of(const uint8_t *text, size_t len)
+{
+    struct acl__words words = {.low = 0, .high = 0};
+    if (len >= 8) {
+        memcpy(&words.low, text, 8);
+        memcpy(&words.high, text + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(&words.low, text, 4);
+        memcpy(&words.high, text + len - 4, 4);
+    } else if (len > 0) {
+        words.low = text[0] | (uint64_t)text[len / 2] << 8 | (uint64_t)text[len - 1] << 16;
+    }
+    return words;
+}
+
+#define ACL__WORDS_MAX 16
+
+/* A level that is looked for. */
+struct acl__key {
+    struct slice text;
+    struct acl__words words;
+    uint64_t hash;
+};
+
+/* `seed` is that of the tree. Borrows `text`. */
+static inline struct acl__key acl__key_of(struct slice text, uint64_t seed)
+{
+    struct acl__key key = {.text = text, .words = acl__words_of(text.data, text.len)};
+    if (unlikely(text.len > ACL__WORDS_MAX)) {
+        key.hash = hash_slice(text);
+        return key;
+    }
+    unsigned __int128 product = (unsigned __int128)(key.words.low ^ seed) *
+                                (key.words.high ^ 0x9e3779b97f4a7c15u ^ text.len);
+    key.hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+    return key;
+}
 
 /* What of a client a rule may ask for. */
 enum acl__value {
@@ -77,7 +125,11 @@ struct acl__tree {
     uint32_t rank_count, rank_cap;
     uint32_t text_len, text_cap;
     uint32_t edge_count, edge_cap; /* the capacity is a power of 2 */
+    uint64_t seed;                 /* of hashes; the same for all trees of the process */
 };
+
+/* What trees are made with; changes only in hash_seed_init. */
+uint64_t acl__seed(void);
 
 must_check bool acl__tree_init(struct acl__tree *tree);
 void acl__tree_fini(struct acl__tree *tree);
@@ -91,9 +143,8 @@ must_check bool acl__tree_add(struct acl__tree *tree, uint32_t root, const struc
 /* After the last rule: makes it ready for searches, and small. */
 void acl__tree_finish(struct acl__tree *tree);
 
-/* The child of `parent` with the plain level `text` of hash hash_slice(text); 0: none. */
-uint32_t acl__tree_find(const struct acl__tree *tree, uint32_t parent, struct slice text,
-                        uint64_t hash);
+/* The child of `parent` with the plain level `key`; 0: none. */
+uint32_t acl__tree_find(const struct acl__tree *tree, uint32_t parent, const struct acl__key *key);
 
 /*
  * No topic is empty: # and +/# are the same topics, /# and /+/# too. Gives the longer form, so that

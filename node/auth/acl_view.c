@@ -151,7 +151,7 @@ static struct acl_view *build(struct plan *plan, struct acl *acl, struct acl *ex
 struct acl_view *acl_view_create(struct acl *acl, const struct acl_subject *subject,
                                  const struct acl_rules *extra)
 {
-    ASSERT(acl__seed_is_same(acl));
+    ASSERT(acl->tree.seed == acl__seed()); /* hash_seed_init was not called behind acl_create */
     struct acl *own = NULL;
     if (extra != NULL && extra->count > 0) {
         own = acl_create(extra, false);
@@ -250,7 +250,7 @@ static bool may(const struct acl_view *view, struct slice topic, enum acl_action
         return false;
     }
     struct acl__search search;
-    acl__search_init(&search, &view->values, value_bytes(view), topic);
+    acl__search_init(&search, &view->values, value_bytes(view), view->acl->tree.seed, topic);
     uint32_t rank = first_rank(&search, extra_part(view), action);
     if (rank == ACL__NO_RANK) {
         rank = first_rank(&search, common_part(view), action);
@@ -284,7 +284,8 @@ bool acl_may_subscribe(const struct acl_view *view, struct slice filter)
         return false;
     }
     struct acl__search search;
-    acl__search_init(&search, &view->values, value_bytes(view), acl__without_empty(filter));
+    acl__search_init(&search, &view->values, value_bytes(view), view->acl->tree.seed,
+                     acl__without_empty(filter));
     uint32_t extra = first_rank(&search, extra_part(view), ACL_SUBSCRIBE);
     uint32_t common = ACL__NO_RANK;
     bool allowed = rank_allows(extra);
