@@ -79,7 +79,7 @@ static enum err create_addresses(struct broker *broker)
     uint64_t rate = config->limits_connect_rate_per_address;
     const struct address_limits limits = {
         .connections_max = (uint32_t)config->limits_max_connections_per_address,
-        .entries_max = broker->sockets_max,
+        .entries_max = 2 * broker->sockets_max, /* its parts are never equally full */
         .rate = {.per_second = rate, .burst = rate * CONNECT_BURST_SECONDS}};
     struct text error = {0};
     enum err err = address_table_create(&limits, config->limits_exempt_addresses,

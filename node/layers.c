@@ -10,6 +10,8 @@
 /* What is encoded ahead of the socket, about; and at once, at most. */
 #define WIRE_MAX 65536
 #define ENCODE_BUFS 64
+/* How much larger than the largest packet a WebSocket frame may be. */
+#define FRAME_SLACK (1024 * 1024)
 /* A worker's time for handshakes in one iteration: others wait no longer than this and one more
  * handshake. */
 #define HANDSHAKE_BUDGET_NS 500000
@@ -231,7 +233,8 @@ static bool reads_on(const struct conn *conn)
 
 static void read_frames(struct conn *conn, uint8_t *bytes, size_t len)
 {
-    uint64_t max = conn->worker->config->limits_server_maximum_packet_size;
+    /* A frame may hold many packets: nothing of it is kept before they are whole. */
+    uint64_t max = conn->worker->config->limits_server_maximum_packet_size + FRAME_SLACK;
     struct slice data = slice_of(NULL, 0);
     enum ws_event event = WS_DATA;
     do {

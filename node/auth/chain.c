@@ -88,13 +88,17 @@ void chain_unref(struct chain *chain)
     mem_free(chain);
 }
 
+/* Plain passwords of the configuration cost nothing: where there are others, too, theirs count. */
 bool chain_usual_hash(const struct chain *chain, struct password_hash *usual)
 {
-    for (size_t i = 0; i < chain->count; i++) {
+    bool found = false;
+    for (size_t i = 0; i < chain->count && (!found || usual->kind == PASSWORD_KEYED); i++) {
         struct auth_provider *provider = chain->providers[i];
-        if (provider->type->usual_hash != NULL && provider->type->usual_hash(provider, usual)) {
-            return true;
+        struct password_hash other;
+        if (provider->type->usual_hash != NULL && provider->type->usual_hash(provider, &other)) {
+            *usual = other;
+            found = true;
         }
     }
-    return false;
+    return found;
 }

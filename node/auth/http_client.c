@@ -1,5 +1,6 @@
 #include "node/auth/http_client.h"
 
+#include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,8 +27,10 @@ static enum err refuse(struct text *error, const char *option, const char *why)
 
 static bool is_loopback(const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "[::1]") == 0;
+    struct in_addr v4;
+    bool is_v4 = inet_pton(AF_INET, host, &v4) == 1;
+    return (is_v4 && (ntohl(v4.s_addr) >> 24) == IN_LOOPBACKNET) ||
+           strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
 static enum err check_parts(const char *scheme, const char *host, struct text *error)

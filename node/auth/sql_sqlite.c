@@ -161,6 +161,10 @@ static enum err read_row(sqlite3_stmt *statement, struct sql_row *row, struct te
     row->count = count < SQL_COLUMNS_MAX ? count : SQL_COLUMNS_MAX;
     for (size_t i = 0; i < row->count; i++) {
         const void *text = sqlite3_column_text(statement, (int)i);
+        if (text == NULL && sqlite3_column_type(statement, (int)i) != SQLITE_NULL) {
+            text_add(trouble, err_text(ERR_MEMORY));
+            return ERR_MEMORY;
+        }
         row->columns[i] = slice_of(text, (size_t)sqlite3_column_bytes(statement, (int)i));
         if (row->columns[i].len > SQL_COLUMN_BYTES_MAX) {
             text_add(trouble, "a value is too long");

@@ -296,12 +296,24 @@ static enum err make_hash(const struct user_store *store, struct slice password,
     return password_make_keyed(store->key, password, hash);
 }
 
-static enum err add_user(struct user_store *store, const struct auth_user *from, bool scram,
-                         struct text *error)
+/* "a, b" as people write it becomes "a,b". */
+static void add_groups(struct text *out, const char *groups)
+{
+    text_add(out, "");
+    for (const char *c = groups; c != NULL && *c != '\0'; c++) {
+        bool beside_comma = out->len == 0 || out->data[out->len - 1] == ',' ||
+                            c[strspn(c, " ")] == ',' || c[strspn(c, " ")] == '\0';
+        if (*c != ' ' || !beside_comma) {
+            text_add_bytes(out, c, 1);
+        }
+    }
+}
+
+static enum err add_user(struct user_store *store, const struct auth_user *from,
+                         struct slice groups, bool scram, struct text *error)
 {
     struct slice username = slice_text(from->username);
     struct slice password = slice_text(from->password);
-    struct slice groups = slice_text(from->groups != NULL ? from->groups : "");
     const char *wrong = password_file_check_groups(groups);
     struct password_hash hash;
     if (username.len == 0 || username.len > UINT16_MAX || !utf8_valid(username)) {
@@ -341,12 +353,15 @@ static enum err add_users(struct user_store *store, const struct auth_user *user
     enum err err = ERR_OK;
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
         struct text why = {0};
-        err = add_user(store, &users[i], scram, &why);
+        struct text groups = {0};
+        add_groups(&groups, users[i].groups);
+        err = add_user(store, &users[i], slice_of(groups.data, groups.len), scram, &why);
         if (err != ERR_OK) {
             text_add(error, "auth.users: ");
             text_add_escaped(error, slice_text(users[i].username));
             text_printf(error, ": %s", why.len > 0 ? why.data : err_text(err));
         }
+        text_fini(&groups);
         text_fini(&why);
     }
     return err;

@@ -3,7 +3,8 @@
 
     PULSE_BIN=build/pulse tests/interop/broker.py COMMAND ARGUMENT...
 
-runs a command with PULSE_PORT set. It ends with 0 when the command did, and the broker was alive until
+runs a command with PULSE_PORT set, and with PULSE_CA where PULSE_TRANSPORT is tls or wss (or ws; it is tcp
+where it isn't set): the port is then one for that. It ends with 0 when the command did, and the broker was alive until
 then, and took SIGTERM as it should. PULSE_WORKERS is the number of the broker's workers. Python tests
 import this file instead and use Broker() in a `with`.
 """
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from certificates import Certificates
 
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -44,17 +47,33 @@ def end_with_parent():
 
 
 class Broker:
-    """Use it in a `with`: the end of the block fails when the broker did not end well."""
+    """Use it in a `with`: the end of the block fails when the broker did not end well. Clients come by
+    `port`, over `transport`; `yaml` is its configuration file, and `certificates` serve TLS."""
 
-    def __init__(self, *flags):
-        self.port = free_port()
-        self.flags = flags
+    def __init__(self, *flags, transport="tcp", yaml="", certificates=None):
+        self.port = self.plain_port = free_port()
+        self.transport = transport
+        self.certificates = certificates
+        if transport != "tcp":
+            self.port = free_port()
+            yaml = f"listeners:\n{self.listener()}{yaml}"
+        self.config = tempfile.NamedTemporaryFile(mode="w", suffix=".yaml")
+        self.config.write(yaml)
+        self.config.flush()
+        self.flags = (*flags, "--config", self.config.name) if yaml else flags
         self.process = None
         self.log = tempfile.TemporaryFile(mode="w+")
 
+    def listener(self):
+        protocol = "ws" if self.transport in ("ws", "wss") else "mqtt"
+        if self.transport == "ws":
+            return f"- bind: 127.0.0.1:{self.port}\n  protocol: ws\n"
+        self.certificates = self.certificates or Certificates()
+        return self.certificates.listener(self.port, protocol)
+
     def start(self):
         workers = os.environ.get("PULSE_WORKERS", "1")
-        command = [os.environ["PULSE_BIN"], "--server-bind", f"127.0.0.1:{self.port}",
+        command = [os.environ["PULSE_BIN"], "--server-bind", f"127.0.0.1:{self.plain_port}",
                    "--server-worker-threads", workers, *self.flags]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log, preexec_fn=end_with_parent)
@@ -107,9 +126,11 @@ class Broker:
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    with Broker() as broker:
+    with Broker(transport=os.environ.get("PULSE_TRANSPORT", "tcp")) as broker:
         program = pathlib.Path(sys.argv[1]).name
         environment = {**os.environ, "PULSE_PORT": str(broker.port)}
+        if broker.certificates is not None:
+            environment["PULSE_CA"] = broker.certificates.path("ca.pem")
         status = subprocess.call(sys.argv[1:], env=environment, preexec_fn=end_with_parent)
         if status != 0:
             print(f"{program} ended with status {status}\n{broker.last_lines()}", file=sys.stderr)

@@ -1,5 +1,5 @@
 // MQTT.js does real work against the broker at $PULSE_PORT. $PULSE_NPM is the folder that has the package
-// (tests/run installs it).
+// (tests/run installs it), $PULSE_TRANSPORT is tcp, tls, ws or wss, $PULSE_CA who signed the broker's certificate.
 //
 //     tests/interop/broker.py node tests/interop/mqtt_js_test.js VERSION        3.1, 3.1.1 or 5.0
 //
@@ -7,6 +7,7 @@
 'use strict';
 
 const assert = require('node:assert');
+const fs = require('node:fs');
 const { randomBytes } = require('node:crypto');
 const { createRequire } = require('node:module');
 const path = require('node:path');
@@ -22,7 +23,10 @@ const VERSIONS = { 3.1: 3, '3.1.1': 4, '5.0': 5 };
 
 const version = VERSIONS[process.argv[2]];
 const is5 = version === 5;
-const url = `mqtt://127.0.0.1:${process.env.PULSE_PORT}`;
+const transport = process.env.PULSE_TRANSPORT || 'tcp';
+const scheme = { tcp: 'mqtt', tls: 'mqtts', ws: 'ws', wss: 'wss' }[transport];
+const url = `${scheme}://127.0.0.1:${process.env.PULSE_PORT}${scheme.startsWith('ws') ? '/mqtt' : ''}`;
+const ca = process.env.PULSE_CA ? fs.readFileSync(process.env.PULSE_CA) : undefined;
 
 function check(what, found, expected) {
   assert.deepStrictEqual(found, expected, what);
@@ -53,7 +57,7 @@ function numbers(count) {
 class Peer {
   static async open(options = {}) {
     const peer = new Peer();
-    const own = { protocolVersion: version, reconnectPeriod: 50, ...options };
+    const own = { protocolVersion: version, reconnectPeriod: 50, ca, ...options };
     if (version === 3) {
       own.protocolId = 'MQIsdp';
     }
@@ -413,7 +417,7 @@ async function main() {
     await checkWill5();
     await checkWindow5();
   }
-  console.log(`${process.argv[2]}: all as expected`);
+  console.log(`${process.argv[2]} over ${transport}: all as expected`);
 }
 
 main().then(() => process.exit(0), (error) => {

@@ -116,6 +116,24 @@ static void a_certificate_gives_its_key(void **state)
     free(pem);
 }
 
+/* The older form, without the name of the algorithm in it. */
+static void a_public_key_may_be_in_the_form_of_rsa(void **state)
+{
+    (void)state;
+    uint8_t *der = NULL;
+    int len = i2d_PublicKey(rsa, &der);
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_true(PEM_write_bio(bio, "RSA PUBLIC KEY", "", der, len) > 0);
+    char *pem = NULL;
+    long pem_len = BIO_get_mem_data(bio, &pem);
+    struct jwt_verifier *verifier = create(pem, (size_t)pem_len, "RS256", ERR_OK, NULL);
+    assert_int_equal(verdict_of(verifier, jwt_sign_rs256("{\"alg\":\"RS256\"}", SUBJECT, rsa)),
+                     ERR_OK);
+    jwt_verifier_destroy(verifier);
+    BIO_free(bio);
+    OPENSSL_free(der);
+}
+
 static void the_line_ends_behind_a_secret_are_no_part_of_it(void **state)
 {
     (void)state;
@@ -289,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_of_a_file_is_tried),
         cmocka_unit_test(a_certificate_gives_its_key),
+        cmocka_unit_test(a_public_key_may_be_in_the_form_of_rsa),
         cmocka_unit_test(the_line_ends_behind_a_secret_are_no_part_of_it),
         cmocka_unit_test(a_short_secret_is_refused),
         cmocka_unit_test(weak_and_foreign_keys_are_refused),

@@ -184,12 +184,13 @@ static void a_file_that_everybody_can_read_is_noticed(void **state)
 static void users_of_the_configuration_may_be_plain_or_hashed(void **state)
 {
     (void)state;
-    const struct auth_user users[] = {{"alice", "wonderland", "a,b"}, {"bob", HASH7, NULL}};
+    const struct auth_user users[] = {{"alice", "wonderland", " a, b ,c "}, {"bob", HASH7, NULL}};
     struct user_store *store = NULL;
     struct text error = {0};
     assert_int_equal(user_store_create_list(users, 2, true, &store, &error), ERR_OK);
     const struct stored_user *alice = user_store_find(store, slice_text("alice"));
     assert_int_equal(alice->hash.kind, PASSWORD_KEYED);
+    assert_true(slice_equal(alice->groups, slice_text("a,b,c")));
     assert_true(password_hash_fits(&alice->hash, slice_text("wonderland")));
     assert_non_null(alice->scram);
     const struct stored_user *bob = user_store_find(store, slice_text("bob"));
@@ -202,10 +203,9 @@ static void bad_users_of_the_configuration_are_told_by_name(void **state)
 {
     (void)state;
     const struct auth_user lists[][2] = {
-        {{"alice", "x", ""}, {"alice", "y", ""}},
-        {{"alice", "", ""}, {"bob", "y", ""}},
-        {{"alice", "$6$builder", ""}, {"bob", "y", ""}},
-        {{"alice", "x", "a,,b"}, {"bob", "y", ""}},
+        {{"alice", "x", ""}, {"alice", "y", ""}},        {{"alice", "", ""}, {"bob", "y", ""}},
+        {{"alice", "$6$builder", ""}, {"bob", "y", ""}}, {{"alice", "x", "a,,b"}, {"bob", "y", ""}},
+        {{"alice", "x", "a b"}, {"bob", "y", ""}},
     };
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
         struct user_store *store = NULL;

@@ -101,6 +101,20 @@ static void wrong_passwords_and_unknown_users_are_denied(void **state)
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", NULL), AUTH_DENIED);
 }
 
+static void columns_that_nobody_asked_for_do_no_harm(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.sql_user_query =
+        "SELECT password_hash, user_groups, username, 'more', 7, NULL, NOW(), REPEAT('x', 200000) "
+        "FROM mqtt_users WHERE username = %u";
+    fixture->settings.sql_acl_query =
+        "SELECT permission, action, topic, id, 1.5, NULL FROM mqtt_acl WHERE username = %u";
+    reload(fixture);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_ALLOWED);
+    }
+}
+
 /* The usual collations take them for the same; the third column tells them apart. */
 static void a_name_that_only_the_collation_takes_for_the_same_is_unknown(void **state)
 {
@@ -349,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_table(a_user_gets_groups_and_rules),
         with_table(wrong_passwords_and_unknown_users_are_denied),
+        with_table(columns_that_nobody_asked_for_do_no_harm),
         with_table(a_name_that_only_the_collation_takes_for_the_same_is_unknown),
         with_table(names_are_utf_8),
         with_table(a_changed_password_holds_at_the_next_login),
