@@ -69,8 +69,8 @@ static uint64_t queue_bytes_wanted(const struct config *config)
                                                     : here / 2;
 }
 
-/* As many connections as come in ten seconds may come at once, such as those of a site whose power is
- * back. */
+/* As many connections as come in ten seconds may come at once, such as those of a site whose power
+ * is back. */
 #define CONNECT_BURST_SECONDS 10
 
 static enum err create_addresses(struct broker *broker)
@@ -82,8 +82,8 @@ static enum err create_addresses(struct broker *broker)
         .entries_max = 2 * broker->sockets_max, /* its parts are never equally full */
         .rate = {.per_second = rate, .burst = rate * CONNECT_BURST_SECONDS}};
     struct text error = {0};
-    enum err err = address_table_create(&limits, config->limits_exempt_addresses,
-                                        &broker->addresses, &error);
+    enum err err =
+        address_table_create(&limits, config->limits_exempt_addresses, &broker->addresses, &error);
     if (err != ERR_OK) {
         log_error(LOG_LIMITS, "can't start", log_text("error", error.data));
     }
@@ -147,6 +147,10 @@ static enum err load_auth(struct broker *broker)
 enum err broker_load_secrets(struct broker *broker)
 {
     enum err err = listener_load_tls(broker);
+    if (!broker->config->auth_enabled && listener_is_public(broker)) {
+        log_warning(LOG_AUTH, "everybody who reaches this node may do everything: auth.enabled is "
+                              "false");
+    }
     return err == ERR_OK && broker->config->auth_enabled ? load_auth(broker) : err;
 }
 

@@ -211,6 +211,7 @@ static void on_timer(struct timer *timer)
     switch ((enum conn_state)conn->state) {
     case CONN_CONNECT:
     case CONN_AUTH:
+        worker_warn_limit(conn->worker, "client closed: not connected in limits.connect_timeout");
         conn_close(conn, METRIC_CLOSED_CONNECT_TIMEOUT, MQTT_REASON_MAXIMUM_CONNECT_TIME, false);
         return;
     case CONN_LINGER:

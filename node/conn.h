@@ -190,6 +190,9 @@ bool conn_may_come(struct worker *worker);
 /* The address of the client is known: counts it, or closes the connection. */
 void conn_admit_address(struct conn *conn);
 void conn_leave_limits(struct conn *conn);
+/* Is a topic, or a filter, longer than limits.topic_bytes_max or limits.topic_levels_max allow?
+ * Counts and logs it then. */
+bool conn_topic_too_long(struct conn *conn, struct slice topic);
 /* It is online: from now on limits.publish_rate and limits.publish_bytes_rate hold. */
 void conn_start_rate(struct conn *conn);
 /* A PUBLISH of `bytes` was taken: the client may have to wait. */

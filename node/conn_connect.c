@@ -59,9 +59,8 @@ static void refuse(struct conn *conn, struct admission *admission, enum mqtt_rea
 }
 
 /* What is wrong with the request besides its form. */
-static enum mqtt_reason check(const struct conn *conn, const struct mqtt_connect *connect)
+static enum mqtt_reason check(struct conn *conn, const struct mqtt_connect *connect)
 {
-    const struct config *config = conn->worker->config;
     if (conn->worker->broker->auth == NULL &&
         mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
         return MQTT_REASON_BAD_AUTHENTICATION_METHOD;
@@ -73,8 +72,7 @@ static enum mqtt_reason check(const struct conn *conn, const struct mqtt_connect
         if (slice_starts_with(connect->will.topic, "$SYS/")) {
             return MQTT_REASON_NOT_AUTHORIZED;
         }
-        if (topic_levels(connect->will.topic) > config->limits_topic_levels_max ||
-            connect->will.topic.len > config->limits_topic_bytes_max) {
+        if (conn_topic_too_long(conn, connect->will.topic)) {
             return MQTT_REASON_TOPIC_NAME_INVALID;
         }
     }

@@ -95,6 +95,10 @@ static void too_large(struct conn *conn, struct slice bytes, const struct mqtt_f
 {
     metric_add(&conn->worker->metrics, METRIC_PARSE_ERROR_TOO_LARGE, 1);
     log_debug(LOG_CONN, "packet too large", log_uint("bytes", frame->body_len));
+    if (conn->state < CONN_ONLINE) {
+        worker_warn_limit(conn->worker,
+                          "client closed: CONNECT over limits.packet_before_connect_max");
+    }
     if (conn->state == CONN_CONNECT && frame->type == MQTT_CONNECT) {
         conn_refuse_large_connect(conn, slice_from(bytes, frame->header_len));
     }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "codec/topic.h"
 #include "node/address_table.h"
 #include "node/listener.h"
 #include "node/rate.h"
@@ -78,8 +79,7 @@ void conn_admit_address(struct conn *conn)
                           "client turned away: limits.max_connections_per_address is reached");
         break;
     case ADDRESS_TOO_FAST:
-        worker_warn_limit(worker,
-                          "client turned away: limits.connect_rate_per_address is reached");
+        worker_warn_limit(worker, "client turned away: limits.connect_rate_per_address is reached");
         break;
     }
     conn_close(conn, METRIC_CLOSED_ADDRESS_LIMIT, MQTT_REASON_CONNECTION_RATE_EXCEEDED, false);
@@ -130,6 +130,23 @@ bool conn_may_come(struct worker *worker)
     listener_pause(worker);
     timer_arm(&worker->timers, &worker->accept_alarm, now + 1 + 1000 / limit.per_second);
     return false;
+}
+
+/* ---- how long topics are --------------------------------------------------------------------- */
+
+bool conn_topic_too_long(struct conn *conn, struct slice topic)
+{
+    const struct config *config = conn->worker->config;
+    uint64_t levels_max = config->limits_topic_levels_max;
+    bool too_long = topic.len > config->limits_topic_bytes_max ||
+                    /* as many levels take as many bytes */
+                    (topic.len >= levels_max && topic_levels(topic) > levels_max);
+    if (too_long) {
+        metric_add(&conn->worker->metrics, METRIC_TOPICS_REFUSED, 1);
+        worker_warn_limit(conn->worker, "topic refused: limits.topic_bytes_max or "
+                                        "limits.topic_levels_max is reached");
+    }
+    return too_long;
 }
 
 /* ---- how much one may publish ---------------------------------------------------------------- */

@@ -64,10 +64,9 @@ static bool over_quota(struct session *session, const struct topic_filter *filte
 static uint8_t subscribe_one(struct session *session, const struct mqtt_subscription *wish,
                              uint32_t id)
 {
-    uint64_t levels_max = session->worker->config->limits_topic_levels_max;
     struct topic_filter filter;
-    if (!topic_filter_parse(wish->filter, &filter) || topic_levels(filter.filter) > levels_max ||
-        filter.filter.len > session->worker->config->limits_topic_bytes_max) {
+    if (!topic_filter_parse(wish->filter, &filter) ||
+        conn_topic_too_long(session->conn, filter.filter)) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
     }
     if (!conn_may_subscribe(session->conn, filter.filter)) {

@@ -40,10 +40,7 @@ static enum mqtt_reason check(struct conn *conn, const struct mqtt_publish *publ
     if (publish->topic.data[0] == '$' && slice_starts_with(publish->topic, "$SYS/")) {
         return MQTT_REASON_NOT_AUTHORIZED;
     }
-    const struct config *config = conn->worker->config;
-    uint64_t levels_max = config->limits_topic_levels_max;
-    if (publish->topic.len > config->limits_topic_bytes_max ||
-        (publish->topic.len >= levels_max && topic_levels(publish->topic) > levels_max)) {
+    if (conn_topic_too_long(conn, publish->topic)) {
         return MQTT_REASON_TOPIC_NAME_INVALID;
     }
     if (!conn_may_publish(conn, publish->topic)) {

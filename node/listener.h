@@ -20,6 +20,9 @@
 #include "codec/websocket.h"
 #include "node/config.h"
 
+/* What a `bind` begins with that is the path of a unix socket. */
+#define LISTENER_UNIX_PREFIX "unix:"
+
 struct broker;
 struct tls_context;
 struct worker;
@@ -46,6 +49,8 @@ struct listening {
 must_check enum err listener_bind(struct broker *broker);
 /* Reads certificates and keys. As the user that the broker is to be. */
 must_check enum err listener_load_tls(struct broker *broker);
+/* Can others than this machine reach a listener? */
+bool listener_is_public(const struct broker *broker);
 /* Lets clients come. */
 must_check enum err listener_start(struct broker *broker);
 /*

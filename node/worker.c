@@ -110,13 +110,28 @@ void worker_flush(struct worker *worker)
 
 #define WARN_INTERVAL_MS 10000
 
+/* The place of `what`, or a free one; the last one when there are more texts than places. */
+static struct warned *find_warned(struct worker *worker, const char *what)
+{
+    unsigned i = 0;
+    while (i < WARNINGS_MAX - 1 && worker->warned[i].what != NULL &&
+           worker->warned[i].what != what) {
+        i++;
+    }
+    return &worker->warned[i];
+}
+
 void worker_warn_limit(struct worker *worker, const char *what)
 {
     uint64_t now = worker_now(worker);
-    if (worker->warned_ms == 0 || now - worker->warned_ms >= WARN_INTERVAL_MS) {
-        worker->warned_ms = now;
-        log_warning(LOG_MAIN, what, log_uint("worker", worker->index));
+    struct warned *warned = find_warned(worker, what);
+    if (warned->what == what && now - warned->at_ms < WARN_INTERVAL_MS) {
+        warned->silent++;
+        return;
     }
+    log_warning(LOG_LIMITS, what, log_uint("worker", worker->index),
+                log_uint("before", warned->what == what ? warned->silent : 0));
+    *warned = (struct warned){.what = what, .at_ms = now};
 }
 
 /* A worker tells the others of its queues in portions of this size. */

@@ -44,6 +44,15 @@ struct mail {
     void (*open)(struct worker *worker, struct mail *mail);
 };
 
+/* Texts that worker_warn_limit knows apart. */
+#define WARNINGS_MAX 32
+
+struct warned {
+    const char *what; /* NULL: a free place */
+    uint64_t at_ms;
+    uint64_t silent; /* how often it was not said since */
+};
+
 struct worker {
     struct broker *broker;
     const struct config *config;
@@ -83,16 +92,16 @@ struct worker {
     struct message_pool messages; /* free blocks */
     struct match_cache *matches;
     struct router_scratch *scratch;
-    uint8_t *read_buffer;             /* WORKER_READ_BUFFER bytes, shared by all connections */
-    uint8_t *form_buffers;            /* 4 * WORKER_FORM_BUFFER bytes */
-    uint8_t *plain_buffer;            /* WORKER_READ_BUFFER bytes: what was decrypted */
-    uint8_t *layer_buffer;            /* WORKER_LAYER_BUFFER bytes: what is to be encrypted */
-    struct trace *traces[TRACES_MAX]; /* running here (trace.h); NULL: a free place */
-    struct rate accept_rate;          /* limits.connect_rate, this worker's part */
-    struct timer accept_alarm;        /* armed while accepting is paused */
-    int64_t queue_bytes_untold;       /* of its QUEUED_BYTES, not yet in broker->queue_bytes */
-    uint32_t publishes;               /* received, for sampling the latency */
-    uint64_t warned_ms;               /* when worker_warn_limit logged last */
+    uint8_t *read_buffer;               /* WORKER_READ_BUFFER bytes, shared by all connections */
+    uint8_t *form_buffers;              /* 4 * WORKER_FORM_BUFFER bytes */
+    uint8_t *plain_buffer;              /* WORKER_READ_BUFFER bytes: what was decrypted */
+    uint8_t *layer_buffer;              /* WORKER_LAYER_BUFFER bytes: what is to be encrypted */
+    struct trace *traces[TRACES_MAX];   /* running here (trace.h); NULL: a free place */
+    struct rate accept_rate;            /* limits.connect_rate, this worker's part */
+    struct timer accept_alarm;          /* armed while accepting is paused */
+    int64_t queue_bytes_untold;         /* of its QUEUED_BYTES, not yet in broker->queue_bytes */
+    uint32_t publishes;                 /* received, for sampling the latency */
+    struct warned warned[WARNINGS_MAX]; /* what worker_warn_limit logged lately */
     bool stopping;
     struct timer drain_alarm; /* armed while stopping: the end of patience */
 };
@@ -129,8 +138,8 @@ static inline uint8_t *worker_form_buffer(const struct worker *worker, bool v5, 
 /* Writes out, sends mail, finishes what closes. Called by the loop. */
 void worker_flush(struct worker *worker);
 
-/* Logs that a limit was reached; once in ten seconds, whatever the limit, so that the log stays
- * readable. */
+/* Logs that a limit was reached; the same words (a constant text) once in ten seconds, so that the
+ * log stays readable. */
 void worker_warn_limit(struct worker *worker, const char *what);
 
 /* The queues of its sessions grew by `bytes`, or shrank. */

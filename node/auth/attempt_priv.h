@@ -136,7 +136,7 @@ struct auth_attempt {
     bool has_key;
     struct admission_key key;
     enum auth_outcome outcome;
-    bool may_cache;
+    uint64_t cache_ms; /* how long its admission may be used again; 0: never */
     const char *reason;
     struct admission *admission; /* of AUTH_STEP_ALLOWED */
 

@@ -53,12 +53,19 @@ static void note_answer(struct auth_attempt *attempt)
     list_append(&attempt->auth->answered, &attempt->answered_link);
 }
 
+static uint64_t cache_ms_of(const struct auth_attempt *attempt, const struct auth_finding *finding)
+{
+    uint64_t ms = finding->may_cache ? attempt->chain->cache_ttl_ms : 0;
+    bool shorter = finding->cache_ms_max > 0 && finding->cache_ms_max < ms;
+    return shorter ? finding->cache_ms_max : ms;
+}
+
 void auth_step__answer(struct auth_step *step, const struct auth_finding *finding)
 {
     struct auth_attempt *attempt = attempt_of(step);
     attempt->outcome = finding->outcome;
     attempt->reason = finding->reason != NULL ? finding->reason : "";
-    attempt->may_cache = finding->may_cache;
+    attempt->cache_ms = cache_ms_of(attempt, finding);
     if (finding->outcome == AUTH_STEP_ALLOWED) {
         attempt->admission = admission_of(step, finding);
         if (attempt->admission == NULL) {
@@ -91,9 +98,9 @@ static bool find_in_cache(struct auth_attempt *attempt, const struct auth_provid
 /* An answer of a chain that is not asked any more is not kept. */
 static void keep_in_cache(struct auth_attempt *attempt)
 {
-    if (attempt->has_key && attempt->may_cache && attempt->chain == attempt->auth->chain) {
+    if (attempt->has_key && attempt->cache_ms > 0 && attempt->chain == attempt->auth->chain) {
         admission_cache_keep(attempt->auth->cache, &attempt->key, attempt->admission,
-                             clock_mono_ms() + attempt->chain->cache_ttl_ms);
+                             clock_mono_ms() + attempt->cache_ms);
     }
 }
 

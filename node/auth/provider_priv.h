@@ -113,6 +113,7 @@ struct auth_finding {
         *rules; /* rules of its own, before all others; taken (left empty). NULL: none */
     uint64_t expires_at_ms; /* wall clock; the connection ends then. 0: never */
     bool may_cache;         /* the same credentials may get the same answer again */
+    uint64_t cache_ms_max;  /* but for so long at most; 0: as long as auth.cache_ttl says */
     uint64_t fingerprint; /* of the stored credentials: another one means they were changed; 0: not
                              known */
 };

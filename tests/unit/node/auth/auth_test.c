@@ -161,6 +161,41 @@ static void a_bad_or_empty_password_file_is_an_error(void **state)
     }
 }
 
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* The shortest of some times that an answer took; without a delay, so that the work shows. */
+static uint64_t shortest_ms(const char *username)
+{
+    uint64_t shortest = UINT64_MAX;
+    struct auth_request request = rig_request(username, "no", 1);
+    for (int i = 0; i < 5; i++) {
+        struct heard heard = rig_hear(auth, &request);
+        assert_int_equal(heard.verdict, AUTH_DENIED);
+        shortest = heard.took_ms < shortest ? heard.took_ms : shortest;
+    }
+    return shortest;
+}
+
+static void an_unknown_user_takes_as_long_as_a_wrong_password(void **state)
+{
+    (void)state;
+    struct password_hash hash;
+    struct text text = {0};
+    struct auth_settings settings = rig_settings();
+    assert_int_equal(password_make(PASSWORD_PBKDF2, 150000, slice_text("builder"), &hash), ERR_OK);
+    text_add(&text, "bob:");
+    password_print(&hash, &text);
+    settings.password_file = rig_write_file("users", text.data);
+    settings.chain[1] = AUTH_PASSWORD_FILE; /* behind users whose passwords cost nothing */
+    settings.chain_len = 2;
+    start(&settings);
+    uint64_t known_ms = shortest_ms("bob");
+    uint64_t unknown_ms = shortest_ms("mallory");
+    assert_true(known_ms >= 10);
+    assert_true(known_ms < unknown_ms * 3 && unknown_ms < known_ms * 3);
+    text_fini(&text);
+}
+
 /* ---- delays ---------------------------------------------------------------------------------- */
 
 static void refusals_take_longer_each_time_and_good_answers_never(void **state)
@@ -313,6 +348,7 @@ int main(void)
         cmocka_unit_test_teardown(the_first_provider_that_knows_the_user_decides, stop),
         cmocka_unit_test_teardown(a_certificate_is_the_name_and_no_other_may_be_given, stop),
         cmocka_unit_test_teardown(a_bad_or_empty_password_file_is_an_error, stop),
+        cmocka_unit_test_teardown(an_unknown_user_takes_as_long_as_a_wrong_password, stop),
         cmocka_unit_test_teardown(refusals_take_longer_each_time_and_good_answers_never, stop),
         cmocka_unit_test_teardown(who_guesses_in_parallel_waits_in_line_and_others_do_not, stop),
         cmocka_unit_test_teardown(who_does_not_wait_for_a_refusal_still_holds_its_place, stop),
