@@ -84,6 +84,9 @@ void conn_open(struct worker *worker, const struct conn_start *start)
     transport_read_start(conn);
     if (start->moved) {
         conn_input(conn, start->early);
+        if (conn->layers != NULL) {
+            layers_moved(conn);
+        }
     } else {
         welcome(conn);
     }
@@ -209,8 +212,11 @@ static void on_timer(struct timer *timer)
 {
     struct conn *conn = container_of(timer, struct conn, timer);
     switch ((enum conn_state)conn->state) {
-    case CONN_CONNECT:
     case CONN_AUTH:
+        metric_add(&conn->worker->metrics, METRIC_AUTH_FAILURE_UNAVAILABLE, 1);
+        conn_login_refused(conn, MQTT_REASON_SERVER_BUSY);
+        return;
+    case CONN_CONNECT:
         worker_warn_limit(conn->worker, "client closed: not connected in limits.connect_timeout");
         conn_close(conn, METRIC_CLOSED_CONNECT_TIMEOUT, MQTT_REASON_MAXIMUM_CONNECT_TIME, false);
         return;
@@ -355,7 +361,8 @@ void conn_finish(struct conn *conn)
         leave_session(conn);
     }
     conn_drop_state(conn);
-    if (peer_is_gone(conn)) {
+    /* nothing is said to those that are too many: they would only hold their sockets */
+    if (peer_is_gone(conn) || conn->close_metric == METRIC_CLOSED_ADDRESS_LIMIT) {
         transport_flush(conn);
         transport_close(conn);
     } else {

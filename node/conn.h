@@ -185,8 +185,9 @@ bool conn_enter_limits(struct worker *worker, struct listener *listener);
 void conn_undo_limits(struct worker *worker, struct listener *listener);
 /* For worker_create. */
 void conn_init_limits(struct worker *worker);
-/* False: limits.connect_rate is used up; listener_go_on is called when it is not any more. */
-bool conn_may_come(struct worker *worker);
+/* One has come. False: limits.connect_rate is used up; listener_go_on is called when it is not any
+ * more. */
+bool conn_more_may_come(struct worker *worker);
 /* The address of the client is known: counts it, or closes the connection. */
 void conn_admit_address(struct conn *conn);
 void conn_leave_limits(struct conn *conn);

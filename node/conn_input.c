@@ -12,6 +12,8 @@
 /* Rests of packets from this size on are read straight to where they are kept. */
 #define DIRECT_READ_MIN 16384
 #define PARTIAL_MIN 512
+/* What is kept of a client that goes on before it has its CONNACK. */
+#define INPUT_BEFORE_LOGIN_MAX 16384
 
 static uint32_t packet_size_max(const struct conn *conn)
 {
@@ -109,7 +111,10 @@ static void too_large(struct conn *conn, struct slice bytes, const struct mqtt_f
 static void refuse_beginning(struct conn *conn, struct slice bytes)
 {
     if (!conn_turn_stranger_away(conn, bytes)) {
-        conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "first packet is not CONNECT");
+        bool flags_wrong = bytes.data[0] >> 4 == MQTT_CONNECT;
+        conn_violation(conn,
+                       flags_wrong ? MQTT_REASON_MALFORMED_PACKET : MQTT_REASON_PROTOCOL_ERROR,
+                       "first packet is not CONNECT");
     }
 }
 
@@ -118,7 +123,7 @@ static void refuse_beginning(struct conn *conn, struct slice bytes)
 static bool read_frame(struct conn *conn, struct slice bytes, struct mqtt_frame *frame)
 {
     enum mqtt_frame_status status = mqtt_frame_read(bytes, frame);
-    if (conn->state == CONN_CONNECT && bytes.data[0] >> 4 != MQTT_CONNECT) {
+    if (conn->state == CONN_CONNECT && bytes.data[0] != MQTT_CONNECT << 4) {
         refuse_beginning(conn, bytes); /* at its first byte: what it announces is not waited for */
         return false;
     }
@@ -253,10 +258,19 @@ static void finish_partial(struct conn *conn, struct slice *bytes)
     }
 }
 
+/* While a login is judged reading goes on, to see a client that leaves; but not for ever. */
+static void read_no_further(struct conn *conn)
+{
+    if (conn->partial_len > INPUT_BEFORE_LOGIN_MAX && conn_login_waits(conn)) {
+        transport_read_stop(conn);
+    }
+}
+
 void conn_input(struct conn *conn, struct slice bytes)
 {
     finish_partial(conn, &bytes);
     partial_keep(conn, conn->partial_len == 0 ? parse(conn, bytes) : bytes);
+    read_no_further(conn);
 }
 
 uv_buf_t conn_input_buffer(struct conn *conn)
@@ -280,6 +294,7 @@ void conn_input_read(struct conn *conn, const uv_buf_t *buffer, size_t len)
     }
     conn->partial_len += (uint32_t)len;
     parse_partial(conn);
+    read_no_further(conn);
 }
 
 /* ---- pausing --------------------------------------------------------------------------------- */

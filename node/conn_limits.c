@@ -118,17 +118,18 @@ void conn_init_limits(struct worker *worker)
     worker->accept_alarm.fire = on_accept_alarm;
 }
 
-bool conn_may_come(struct worker *worker)
+bool conn_more_may_come(struct worker *worker)
 {
     struct rate_limit limit = accept_limit(worker);
     uint64_t now = worker_now(worker);
-    if (limit.per_second == 0 || rate_try(&worker->accept_rate, &limit, 1, now)) {
+    uint64_t wait_ms = rate_take(&worker->accept_rate, &limit, 1, now);
+    if (wait_ms == 0) {
         return true;
     }
     metric_add(&worker->metrics, METRIC_ACCEPT_PAUSED, 1);
     worker_warn_limit(worker, "clients have to wait: limits.connect_rate is reached");
     listener_pause(worker);
-    timer_arm(&worker->timers, &worker->accept_alarm, now + 1 + 1000 / limit.per_second);
+    timer_arm(&worker->timers, &worker->accept_alarm, now + wait_ms);
     return false;
 }
 

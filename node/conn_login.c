@@ -166,7 +166,8 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
         .has_password = connect->has_password,
         .data = mqtt_props_has(props, MQTT_PROP_AUTH_DATA) ? props->auth_data : slice_of(NULL, 0),
     };
-    transport_read_stop(conn);
+    timer_arm(&conn->worker->timers, &conn->timer,
+              worker_now(conn->worker) + conn->worker->config->limits_connect_timeout);
     ask(login, &request);
 }
 
@@ -198,9 +199,6 @@ static void go_on(struct conn *conn, const struct mqtt_disconnect *packet)
         return;
     }
     login->waiting = true;
-    if (conn->state == CONN_AUTH) {
-        transport_read_stop(conn);
-    }
     auth_continue(login->attempt, mqtt_props_has(&packet->props, MQTT_PROP_AUTH_DATA)
                                       ? packet->props.auth_data
                                       : slice_of(NULL, 0));

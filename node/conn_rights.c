@@ -217,7 +217,7 @@ static void open_recheck(struct worker *worker, struct mail *mail)
         own->left--;
         recheck(conn);
     }
-    if (own->left > 0) {
+    if (own->left > 0 && !list_empty(&worker->conns)) { /* some may have gone meanwhile */
         worker_post(worker, mail);
     } else {
         mem_free(own);

@@ -131,7 +131,8 @@ static void encode_some(struct conn *conn)
 
 static bool is_open(const struct layers *layers)
 {
-    return (layers->tls == NULL || layers->secured) && (!layers->websocket || layers->upgraded);
+    return !layers->said_farewell && (layers->tls == NULL || layers->secured) &&
+           (!layers->websocket || layers->upgraded);
 }
 
 static void say_farewell(struct conn *conn)
@@ -154,9 +155,7 @@ struct outbuf *layers_output(struct conn *conn)
     struct layers *layers = conn->layers;
     if (!is_open(layers)) { /* nobody could read it */
         outbuf_clear(&conn->out, &conn->worker->pool);
-        return &layers->wire;
-    }
-    if (conn->out.len > 0 && layers->wire.len < WIRE_MAX) {
+    } else if (conn->out.len > 0 && layers->wire.len < WIRE_MAX) {
         encode_some(conn);
     }
     if (conn->state == CONN_LINGER && conn->out.len == 0 && !layers->said_farewell) {
@@ -172,6 +171,20 @@ bool layers_drained(const struct conn *conn)
            (layers->said_farewell || !is_open(layers));
 }
 
+/* The peer's side is over, for good or ill; where the connection goes to, too, if it moves. */
+static void ended(struct conn *conn, enum metric metric, enum mqtt_reason reason)
+{
+    conn->layers->ended = true;
+    conn_close(conn, metric, reason, false);
+}
+
+void layers_moved(struct conn *conn)
+{
+    if (conn->layers->ended) {
+        conn_close(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR, false);
+    }
+}
+
 /* ---- WebSocket ------------------------------------------------------------------------------- */
 
 static void websocket_failed(struct conn *conn, uint16_t code, const char *why)
@@ -180,25 +193,27 @@ static void websocket_failed(struct conn *conn, uint16_t code, const char *why)
     log_debug(LOG_CONN, "WebSocket error", log_text("why", why), log_uint("close_code", code),
               log_text("peer", conn_peer(conn, peer, sizeof(peer))));
     conn->layers->ws_close = code;
-    conn_close(conn, METRIC_CLOSED_WEBSOCKET, MQTT_REASON_PROTOCOL_ERROR, false);
+    ended(conn, METRIC_CLOSED_WEBSOCKET, MQTT_REASON_PROTOCOL_ERROR);
 }
 
+/* Who sends pings and does not read what it gets has no answer to each (RFC 6455 section 5.5.3). */
 static void answer_ping(struct conn *conn, struct slice data)
 {
     uint8_t frame[WS_HEADER_MAX + WS_CONTROL_MAX];
-    size_t len = ws_write_pong(frame, data);
-    send_below(conn, slice_of(frame, len));
-    conn_answered(conn, len);
-    conn_dirty(conn);
+    if (conn->layers->wire.len < WIRE_MAX) {
+        send_below(conn, slice_of(frame, ws_write_pong(frame, data)));
+        conn_dirty(conn);
+    }
 }
 
 /* The peer has sent a close frame: it gets one back, and nobody was told good-bye by MQTT. */
 static void peer_closed(struct conn *conn)
 {
     conn->layers->ws_close = conn->layers->reader.close_code;
+    transport_flush(conn); /* answers to what came before it: no data frame may follow ours */
     say_farewell(conn);
     transport_flush(conn);
-    conn_close(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR, false);
+    ended(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR);
 }
 
 /* False: nothing more is to be read. */
@@ -268,7 +283,7 @@ static void pass_on(struct conn *conn, size_t used, uint8_t *bytes, size_t len,
     size_t early_len = conn->layers->early_len;
     conn->layers->early = NULL;
     conn->layers->early_len = 0;
-    if (used < early_len) {
+    if (used < early_len && reads_on(conn)) {
         next(conn, early + used, early_len - used);
     }
     mem_free(early);
@@ -334,7 +349,7 @@ static void tls_failed(struct conn *conn)
               log_slice("certificate", tls_stream_refused(conn->layers->tls)),
               log_text("peer", conn_peer(conn, peer, sizeof(peer))));
     conn->layers->secured = false; /* nothing more is encrypted */
-    conn_close(conn, METRIC_CLOSED_TLS, MQTT_REASON_PROTOCOL_ERROR, false);
+    ended(conn, METRIC_CLOSED_TLS, MQTT_REASON_PROTOCOL_ERROR);
 }
 
 static void decrypt(struct conn *conn, uint8_t *bytes, size_t len)
@@ -357,7 +372,7 @@ static void decrypt(struct conn *conn, uint8_t *bytes, size_t len)
     if (status == TLS_FAILED) {
         tls_failed(conn);
     } else if (status == TLS_CLOSED) {
-        conn_close(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR, false);
+        ended(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR);
     }
     if (layers->wire.len > 0) {
         conn_dirty(conn);

@@ -40,6 +40,7 @@ struct layers {
     bool upgraded : 1;      /* the WebSocket handshake is done */
     bool secured : 1;       /* the TLS handshake is done */
     bool said_farewell : 1; /* close frame and close_notify are on their way */
+    bool ended : 1;         /* the peer has said its last word, or broken a rule */
     bool handshake_due : 1; /* in worker->handshakes: `early` holds what is to be read */
 };
 
@@ -56,6 +57,9 @@ void layers_input(struct conn *conn, uint8_t *bytes, size_t len);
  * that lingers, and gives what the socket shall get.
  */
 struct outbuf *layers_output(struct conn *conn);
+
+/* After a move, behind the input that came along. */
+void layers_moved(struct conn *conn);
 
 /* Nothing is left to encode or to be written, farewell included. */
 bool layers_drained(const struct conn *conn);

@@ -60,12 +60,12 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     struct worker *worker = listening->worker;
     (void)events;
     for (int i = 0; status == 0 && i < ACCEPTS_PER_EVENT; i++) {
-        if (!conn_may_come(worker)) {
-            return; /* listener_go_on follows */
-        }
         int fd = accept4(listening->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             open_accepted(listening, fd);
+            if (!conn_more_may_come(worker)) {
+                return; /* listener_go_on follows */
+            }
         } else if (errno == EMFILE || errno == ENFILE) {
             turn_away(worker, listening->fd);
         } else if (errno != ECONNABORTED && errno != EINTR) {

@@ -325,6 +325,15 @@ static int open_log(void)
     return fd >= 0 ? fd : STDERR_FILENO;
 }
 
+static bool uses_tls(const struct config *config)
+{
+    bool any = false;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        any |= config->listeners[i].tls;
+    }
+    return any;
+}
+
 static int run(struct node *node)
 {
     log_init(open_log(), node->config.observability_log_format == CONFIG_LOG_JSON
@@ -338,7 +347,9 @@ static int run(struct node *node)
     }
     start_signals(node);
     storage_settings_init(&node->storage, &node->config);
-    tls_init();
+    if (uses_tls(&node->config)) {
+        tls_init(); /* a node without TLS does not pay for it */
+    }
     enum err err = broker_create(&node->config, &node->broker);
     if (err == ERR_OK) {
         err = broker_bind(node->broker);

@@ -22,8 +22,10 @@ struct request;
 #define PAGE_BYTES_MAX (512 * 1024)
 /* Entries that one request looks at; a page may then be short, and even empty, before the end. */
 #define PAGE_ENTRIES_MAX 200000
-/* And in one go, before the worker goes on with its clients. */
+/* And in one go, before the worker goes on with its clients: a row takes as long as this many that
+ * are passed over. */
 #define PAGE_VISIT_ENTRIES 2000
+#define PAGE_ROW_ENTRIES 10
 
 #define CURSOR_NUMBERS 3
 

@@ -1,10 +1,11 @@
+#include "node/admin/publish_priv.h"
+
 #include <openssl/evp.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/message.h"
 #include "codec/topic.h"
-#include "node/admin/admin_priv.h"
 #include "node/admin/body_priv.h"
 #include "node/admin/routes_priv.h"
 #include "node/router.h"
@@ -14,20 +15,9 @@
 /* All of them are published from one worker: they keep their order. */
 #define PUBLISHING_WORKER 0
 
-struct letter_to_all {
-    struct errand errand;
-    bool matched;
-    bool retain;
-    uint8_t qos;
-    char *topic;
-    size_t topic_len;
-    uint8_t *payload;
-    size_t payload_len;
-};
-
-static void destroy(struct errand *errand)
+void publish__destroy(struct errand *errand)
 {
-    struct letter_to_all *own = container_of(errand, struct letter_to_all, errand);
+    struct publication *own = container_of(errand, struct publication, errand);
     mem_free(own->topic);
     mem_free(own->payload);
     mem_free(own);
@@ -35,7 +25,7 @@ static void destroy(struct errand *errand)
 
 static enum question_next visit(struct question *question, struct worker *worker)
 {
-    struct letter_to_all *own = container_of(question, struct letter_to_all, errand.question);
+    struct publication *own = container_of(question, struct publication, errand.question);
     struct message message = message_borrow(slice_of(own->topic, own->topic_len), slice_of(NULL, 0),
                                             slice_of(own->payload, own->payload_len));
     message.qos = own->qos;
@@ -47,7 +37,7 @@ static enum question_next visit(struct question *question, struct worker *worker
 
 static void reply(struct errand *errand, struct request *request)
 {
-    struct letter_to_all *own = container_of(errand, struct letter_to_all, errand);
+    struct publication *own = container_of(errand, struct publication, errand);
     text_printf(request__page(request), "{\"matched\":%s}\n", own->matched ? "true" : "false");
 }
 
@@ -60,7 +50,7 @@ static bool bad_body(struct request *request, const char *detail)
 }
 
 /* As for clients: limits hold, and what begins with $SYS/ is the node's own. */
-static bool read_topic(struct letter_to_all *own, struct request *request, const json_t *body)
+static bool read_topic(struct publication *own, struct request *request, const json_t *body)
 {
     const struct config *config = request->admin->broker->config;
     const char *words = body__string(body, "topic");
@@ -95,7 +85,7 @@ static bool is_base64(const char *text, size_t len, size_t *padding)
     return len % 4 == 0;
 }
 
-static bool decode_base64(struct letter_to_all *own, const char *text, size_t len)
+static bool decode_base64(struct publication *own, const char *text, size_t len)
 {
     size_t padding = 0;
     if (!is_base64(text, len, &padding)) {
@@ -112,7 +102,7 @@ static bool decode_base64(struct letter_to_all *own, const char *text, size_t le
     return true;
 }
 
-static bool read_payload(struct letter_to_all *own, struct request *request, const json_t *body)
+static bool read_payload(struct publication *own, struct request *request, const json_t *body)
 {
     const json_t *plain = json_object_get(body, "payload");
     const json_t *coded = json_object_get(body, "payload_base64");
@@ -137,7 +127,7 @@ static bool read_payload(struct letter_to_all *own, struct request *request, con
     return true;
 }
 
-static bool read_options(struct letter_to_all *own, struct request *request, const json_t *body)
+static bool read_options(struct publication *own, struct request *request, const json_t *body)
 {
     const json_t *qos = json_object_get(body, "qos");
     const json_t *retain = json_object_get(body, "retain");
@@ -153,21 +143,30 @@ static bool read_options(struct letter_to_all *own, struct request *request, con
     return true;
 }
 
-void handle__publish(struct request *request)
+struct publication *publish__read(struct request *request)
 {
     static const char *const keys[] = {"topic", "payload", "payload_base64", "qos", "retain", NULL};
     json_t *body = body__parse(request, keys);
     if (body == NULL) {
-        return;
+        return NULL;
     }
-    struct letter_to_all *own = mem_alloc(sizeof(*own));
-    own->errand.reply = reply;
-    own->errand.destroy = destroy;
-    if (read_topic(own, request, body) && read_payload(own, request, body) &&
-        read_options(own, request, body)) {
-        errand__send(&own->errand, request, visit, PUBLISHING_WORKER);
-    } else {
-        destroy(&own->errand);
-    }
+    struct publication *own = mem_alloc(sizeof(*own));
+    bool good = read_topic(own, request, body) && read_payload(own, request, body) &&
+                read_options(own, request, body);
     json_decref(body);
+    if (!good) {
+        publish__destroy(&own->errand);
+        return NULL;
+    }
+    return own;
+}
+
+void handle__publish(struct request *request)
+{
+    struct publication *own = publish__read(request);
+    if (own != NULL) {
+        own->errand.reply = reply;
+        own->errand.destroy = publish__destroy;
+        errand__send(&own->errand, request, visit, PUBLISHING_WORKER);
+    }
 }

@@ -19,6 +19,8 @@
 
 #define LOOKING_WORKER 0
 #define PAYLOAD_BYTES_MAX 4096 /* that a list shows of each */
+/* Larger ones are not shown as text, which may take six times as much. */
+#define TEXT_BYTES_MAX 65536
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -46,7 +48,7 @@ static void add_message(struct text *out, const struct message *message, size_t 
     describe__moment(out, "expires_at", message->expires_at_ms);
     if (shown > 0) {
         bool whole = payload.len <= shown;
-        if (whole && utf8_well_formed(payload)) {
+        if (whole && payload.len <= TEXT_BYTES_MAX && utf8_well_formed(payload)) {
             text_add(out, ",");
             describe__text(out, "payload", payload);
         }
@@ -107,6 +109,7 @@ static enum question_next shelf_visit(struct question *question, struct worker *
         if (is_wanted(shelf, message)) {
             page__row(page);
             add_message(&page->rows, message, shelf->shown);
+            budget -= budget < PAGE_ROW_ENTRIES ? budget : PAGE_ROW_ENTRIES;
         }
     }
     return QUESTION_HOME;

@@ -83,6 +83,7 @@ static enum question_next walk_visit(struct question *question, struct worker *w
         }
         page->looked_at++;
         if (is_wanted(walk, session)) {
+            i += PAGE_ROW_ENTRIES;
             page__row(page);
             if (walk->as_clients) {
                 describe__client(&page->rows, session, false);

@@ -90,7 +90,8 @@ static void add_row(struct page *page, const struct subscription *sub, struct sl
     }
 }
 
-static void look_at(struct survey *survey, const struct subscription *sub)
+/* How much of a visit that took, in entries. */
+static size_t look_at(struct survey *survey, const struct subscription *sub)
 {
     size_t len = sub_index_filter(sub, survey->text);
     struct slice filter = slice_of(survey->text, len);
@@ -101,7 +102,9 @@ static void look_at(struct survey *survey, const struct subscription *sub)
         (survey->topic == NULL ||
          topic_matches(filter, slice_of(survey->topic, survey->topic_len)))) {
         add_row(&survey->page, sub, share, filter);
+        return PAGE_ROW_ENTRIES;
     }
+    return 1;
 }
 
 /* Goes on with the session's subscriptions; takes what it looks at from `budget`. True: that were
@@ -117,9 +120,9 @@ static bool look_at_session(struct survey *survey, const struct session *session
         sub = sub->next_of_session;
     }
     for (; sub != NULL && *budget > 0 && !page__is_full(page); sub = sub->next_of_session) {
-        look_at(survey, sub);
+        size_t taken = look_at(survey, sub);
+        *budget -= taken < *budget ? taken : *budget;
         to_come = to_come > 0 ? to_come - 1 : 0;
-        (*budget)--;
     }
     page->cursor[2] = sub != NULL ? to_come + 1 : 0;
     return sub == NULL;

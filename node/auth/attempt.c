@@ -61,6 +61,11 @@ static void release(struct auth *auth, size_t len)
     atomic_fetch_sub_explicit(&auth->bytes_under_way, len, memory_order_relaxed);
 }
 
+struct slice attempt__username(const struct auth_attempt *attempt)
+{
+    return attempt->scram != NULL ? scram_username(attempt->scram) : attempt->request.username;
+}
+
 void attempt__release(struct auth_attempt *attempt)
 {
     if (!attempt->released) {

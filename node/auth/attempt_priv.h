@@ -152,6 +152,8 @@ struct auth_attempt {
 struct auth_attempt *attempt__create(struct auth *auth, const struct auth_request *request,
                                      auth_done *done, void *user);
 void attempt__unref(struct auth_attempt *attempt);
+/* Who it says it is. Borrowed until its end. Auth's thread. */
+struct slice attempt__username(const struct auth_attempt *attempt);
 /* It does not count any more for auth.attempts_max. Auth's thread. */
 void attempt__release(struct auth_attempt *attempt);
 /* Tells auth's thread. Any thread. */

@@ -107,6 +107,7 @@ struct auth_request {
     bool has_username;
     bool has_password;
     struct sockaddr_storage address; /* AF_UNIX: local */
+    bool shared_address;             /* of a proxy: what is known of it counts for each user name */
     const char *listener;            /* its name; stays */
     /* Of a verified certificate; empty: none. */
     struct slice certificate_identity;

@@ -5,7 +5,8 @@
  *      "username": "pump-7",                     who it is; else the user name of the request
  *      "groups": ["devices"], "acl": [...],      as grants.h
  *      "expires_at": 1767225600,                 seconds since 1970: the connection ends then
- *      "cache": 60}                              seconds; 0: ask again each time
+ *      "cache": 60}                              seconds at most (beside auth.cache_ttl);
+ *                                                 0: ask again each time
  *
  * All but `result` may be left out. Other members are refused: one that is misspelt must not pass
  * for one that is missing.
@@ -39,7 +40,7 @@ struct http_answer {
     bool expires;
     uint64_t expires_at_ms; /* wall clock */
     bool cache_given;
-    uint64_t cache_ms;
+    uint64_t cache_ms; /* 0: not given, or not at all */
 };
 
 /* Reads a body. `answer` is written on ERR_OK; end it with http_answer_fini. */

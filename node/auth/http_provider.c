@@ -18,7 +18,6 @@ struct http_provider {
     struct auth_provider base;
     struct http_client *client;
     uint64_t timeout_ms;
-    uint64_t cache_ttl_ms; /* how long auth keeps an answer */
     struct outage outage;
 };
 
@@ -108,12 +107,6 @@ static void answer_simply(struct question *question, enum auth_outcome outcome, 
     answer(question, &(struct auth_finding){.outcome = outcome, .reason = reason});
 }
 
-/* An answer that is good for a shorter time than auth keeps one isn't kept. */
-static bool may_cache(const struct question *question, const struct http_answer *said)
-{
-    return !said->cache_given || said->cache_ms >= self(question->step->provider)->cache_ttl_ms;
-}
-
 static void allow(struct question *question, struct http_answer *said)
 {
     if (said->expires && said->expires_at_ms <= clock_wall_ms()) {
@@ -126,7 +119,8 @@ static void allow(struct question *question, struct http_answer *said)
                          .groups = slice_of(said->grants.groups.data, said->grants.groups.len),
                          .rules = &said->grants.rules,
                          .expires_at_ms = said->expires ? said->expires_at_ms : 0,
-                         .may_cache = may_cache(question, said),
+                         .may_cache = !said->cache_given || said->cache_ms > 0,
+                         .cache_ms_max = said->cache_ms,
                      });
 }
 
@@ -198,7 +192,6 @@ static enum err provider_create(const struct auth_settings *settings, unsigned t
     provider->base.type = &http__provider;
     provider->client = client;
     provider->timeout_ms = settings->http_timeout_ms;
-    provider->cache_ttl_ms = settings->cache_ttl_ms;
     *out = &provider->base;
     return ERR_OK;
 }

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/hash.h"
 #include "node/auth/attempt_priv.h"
 
 static void ask(struct auth_attempt *attempt);
@@ -173,8 +174,12 @@ static void ask(struct auth_attempt *attempt)
 
 static void line_up(struct auth_attempt *attempt)
 {
+    const struct auth_request *request = &attempt->request;
+    const struct turns_peer peer = {
+        .address = &request->address,
+        .name = request->shared_address ? hash_slice(attempt__username(attempt)) : 0};
     attempt->state = ATTEMPT_IN_LINE;
-    turns_wait(attempt->auth->turns, &attempt->request.address, &attempt->turn, clock_mono_ms());
+    turns_wait(attempt->auth->turns, &peer, &attempt->turn, clock_mono_ms());
 }
 
 /* It is its turn. */

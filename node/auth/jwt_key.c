@@ -308,12 +308,6 @@ static bool verify_digest(EVP_PKEY *key, struct slice message, struct slice sign
     return good;
 }
 
-static bool verify_rs256(EVP_PKEY *key, struct slice message, struct slice signature)
-{
-    return signature.len == (size_t)EVP_PKEY_get_size(key) &&
-           verify_digest(key, message, signature);
-}
-
 /* A token has the two numbers side by side, OpenSSL takes them in DER. The length of what is
  * written to `der`; 0: none. */
 static size_t es256_to_der(struct slice raw, uint8_t *der)
@@ -349,7 +343,7 @@ bool jwt__key_verify(const struct jwt_key *key, struct slice message, struct sli
     case JWT_HS256:
         return verify_hs256(key, message, signature);
     case JWT_RS256:
-        return verify_rs256(key->public_key, message, signature);
+        return verify_digest(key->public_key, message, signature);
     case JWT_ES256:
         return verify_es256(key->public_key, message, signature);
     case JWT_ALGORITHM_COUNT:

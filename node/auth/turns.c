@@ -11,9 +11,10 @@
 /* A delay doubles so often at most. */
 #define DOUBLINGS_MAX 20u
 
-/* The family, then the address: 4 bytes, or the first 8 of IPv6. */
+/* The family, then the address: 4 bytes, or the first 8 of IPv6; then the name. */
+#define NAME_AT 9
 struct key {
-    uint8_t bytes[9];
+    uint8_t bytes[NAME_AT + sizeof(uint64_t)];
 };
 
 /*
@@ -57,8 +58,9 @@ uint32_t turns_count(const struct turns *turns)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-static struct key key_of(const struct sockaddr_storage *address)
+static struct key key_of(const struct turns_peer *peer)
 {
+    const struct sockaddr_storage *address = peer->address;
     struct key key = {.bytes = {(uint8_t)address->ss_family}};
     if (address->ss_family == AF_INET) {
         memcpy(key.bytes + 1, &((const struct sockaddr_in *)address)->sin_addr, 4);
@@ -71,6 +73,7 @@ static struct key key_of(const struct sockaddr_storage *address)
             memcpy(key.bytes + 1, v6->s6_addr, 8);
         }
     }
+    memcpy(key.bytes + NAME_AT, &peer->name, sizeof(peer->name));
     return key;
 }
 
@@ -117,10 +120,10 @@ static void forget(struct turns *turns, uint64_t now_ms)
     }
 }
 
-static struct turns_address *find_or_add(struct turns *turns,
-                                         const struct sockaddr_storage *address, uint64_t now_ms)
+static struct turns_address *find_or_add(struct turns *turns, const struct turns_peer *peer,
+                                         uint64_t now_ms)
 {
-    struct key key = key_of(address);
+    struct key key = key_of(peer);
     struct turns_address *found = *place_of(turns, &key);
     if (found != NULL) {
         return found;
@@ -161,11 +164,11 @@ static void settle(struct turns *turns, struct turns_address *address)
     }
 }
 
-void turns_wait(struct turns *turns, const struct sockaddr_storage *address, struct turn *turn,
+void turns_wait(struct turns *turns, const struct turns_peer *peer, struct turn *turn,
                 uint64_t now_ms)
 {
     ASSERT(turn->state == TURN_NONE);
-    struct turns_address *line = find_or_add(turns, address, now_ms);
+    struct turns_address *line = find_or_add(turns, peer, now_ms);
     if (line->waiting == 0 && line->judged == 0 && line->held == 0) {
         list_remove(&line->link); /* from `idle` */
     }

@@ -13,6 +13,10 @@
  * TURNS_HELD answers in each failure_delay_max: 6 a second. The place of a refusal is held until it
  * is due, also when the client did not wait for it.
  *
+ * An address that many clients have by their nature (a proxy, limits.exempt_addresses) is taken
+ * apart by user names: each name is limited as if it were an address. What is better: the PROXY
+ * protocol.
+ *
  * Addresses take turns: a thousand attempts of one don't hold up the one of another.
  * IPv6: a /64 counts as one address. All local clients of unix sockets are one, too.
  *
@@ -48,8 +52,14 @@ struct turns *turns_create(void);
 /* No turn is taken any more. NULL is allowed. */
 void turns_destroy(struct turns *turns);
 
+/* Who stands in which line. */
+struct turns_peer {
+    const struct sockaddr_storage *address;
+    uint64_t name; /* a hash of the user name where the address is shared, else 0 */
+};
+
 /* Stands in line. */
-void turns_wait(struct turns *turns, const struct sockaddr_storage *address, struct turn *turn,
+void turns_wait(struct turns *turns, const struct turns_peer *peer, struct turn *turn,
                 uint64_t now_ms);
 /* The next whose turn it is, or NULL: none now. */
 struct turn *turns_next(struct turns *turns);

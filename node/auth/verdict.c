@@ -42,12 +42,6 @@ static void print_address(const struct sockaddr_storage *address, char *text, so
     }
 }
 
-/* Who it says it is. */
-static struct slice name_of(const struct auth_attempt *attempt)
-{
-    return attempt->scram != NULL ? scram_username(attempt->scram) : attempt->request.username;
-}
-
 static void log_failure(struct auth_attempt *attempt, const char *reason)
 {
     char address[INET6_ADDRSTRLEN];
@@ -57,8 +51,8 @@ static void log_failure(struct auth_attempt *attempt, const char *reason)
     const struct auth_request *request = &attempt->request;
     print_address(&request->address, address, sizeof(address));
     log_info(LOG_AUTH, "client refused", log_text("reason", reason),
-             log_slice("username", name_of(attempt)), log_slice("client_id", request->client_id),
-             log_text("address", address),
+             log_slice("username", attempt__username(attempt)),
+             log_slice("client_id", request->client_id), log_text("address", address),
              log_text("listener", request->listener != NULL ? request->listener : ""));
 }
 
@@ -148,8 +142,9 @@ void verdict__refuse(struct auth_attempt *attempt, const char *reason)
     struct auth *auth = attempt->auth;
     const struct chain *chain = attempt->chain;
     uint64_t now_ms = clock_mono_ms();
-    uint64_t delay_ms = turns_fail(auth->turns, &attempt->turn, hash_slice(name_of(attempt)),
-                                   chain->failure_delay_ms, chain->failure_delay_max_ms, now_ms);
+    uint64_t delay_ms =
+        turns_fail(auth->turns, &attempt->turn, hash_slice(attempt__username(attempt)),
+                   chain->failure_delay_ms, chain->failure_delay_max_ms, now_ms);
     log_failure(attempt, reason);
     attempt->reason = reason;
     attempt->state = ATTEMPT_HELD;
@@ -196,7 +191,7 @@ void verdict__admit(struct auth_attempt *attempt, struct admission *admission, s
     if (err != ERR_OK) {
         keep_out(attempt, admission, err);
     } else {
-        turns_succeed(&attempt->turn, hash_slice(name_of(attempt)));
+        turns_succeed(&attempt->turn, hash_slice(attempt__username(attempt)));
         end(attempt,
             &(struct auth_answer){
                 .verdict = AUTH_ALLOWED, .identity = identity, .data = data, .reason = ""});

@@ -9,7 +9,7 @@
 #include "codec/topic.h"
 #include "node/auth/acl.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/node/auth/acl_model_support.h"
+#include "tests/unit/node/auth/acl_rule_model.h"
 
 #define INPUT_MAX 8192 /* larger ones could reach the bound on the work of a search */
 

@@ -4,10 +4,10 @@
 
 #include "base/mem.h"
 #include "codec/topic.h"
+#include "tests/unit/node/auth/acl_rule_model.h"
 
 #define RULES_MAX 16
 #define TEXT_MAX 64
-#define LEVEL_MAX 20000 /* of a rule, with the value in it; callers stay below */
 #define TOPIC_LEVELS 4
 #define FILTER_LEVELS 3
 
@@ -133,116 +133,6 @@ size_t model_filter_count(const struct model *model)
 struct slice model_filter(const struct model *model, size_t index)
 {
     return slice_text(model->filters[index].text);
-}
-
-/* ---- one rule -------------------------------------------------------------------------------- */
-
-static struct slice subject_value(const struct acl_subject *subject, uint8_t letter)
-{
-    switch (letter) {
-    case 'c':
-        return subject->client_id;
-    case 'u':
-        return subject->username;
-    case 'C':
-        return subject->common_name;
-    case 'O':
-        return subject->organization;
-    default:
-        return subject->organizational_unit;
-    }
-}
-
-static bool has_any(struct slice s, const char *bytes, size_t count)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (memchr(bytes, s.data[i], count) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-enum level_kind { LEVEL_TEXT, LEVEL_PLUS, LEVEL_HASH, LEVEL_ANY, LEVEL_ANY_AND_MORE };
-
-/* A level of a rule for this client; of LEVEL_TEXT the text goes to `text`. */
-static enum level_kind level_for(struct slice raw, const struct acl_subject *subject, char *text)
-{
-    size_t len = 0;
-    if (slice_equal(raw, slice_text("+"))) {
-        return LEVEL_PLUS;
-    }
-    if (slice_equal(raw, slice_text("#"))) {
-        return LEVEL_HASH;
-    }
-    for (size_t i = 0; i < raw.len; i++) {
-        if (raw.data[i] != '%') {
-            text[len++] = (char)raw.data[i];
-            continue;
-        }
-        i++;
-        if (raw.data[i] == '%') {
-            text[len++] = '%';
-            continue;
-        }
-        struct slice value = subject_value(subject, raw.data[i]);
-        if (has_any(value, "/", 1)) {
-            return LEVEL_ANY_AND_MORE;
-        }
-        if (value.len == 0 || has_any(value, "+#", 3)) { /* and the NUL behind them */
-            return LEVEL_ANY;
-        }
-        memcpy(text + len, value.data, value.len);
-        len += value.len;
-    }
-    text[len] = '\0';
-    return LEVEL_TEXT;
-}
-
-bool model_rule_matches(const struct acl_rule *rule, const struct acl_subject *subject,
-                        struct slice topic)
-{
-    bool allow = rule->permission == ACL_ALLOW;
-    bool dollar = topic.data[0] == '$';
-    if (dollar && (allow ? rule->filter.data[0] != '$'
-                         : rule->filter.data[0] == '+' || rule->filter.data[0] == '#')) {
-        return false;
-    }
-    struct slice filter = rule->filter;
-    bool filter_done = false;
-    bool topic_done = false;
-    while (!filter_done) {
-        char text[LEVEL_MAX];
-        struct slice raw = topic_next_level(&filter, &filter_done);
-        enum level_kind kind = level_for(raw, subject, text);
-        if (allow && (kind == LEVEL_ANY || kind == LEVEL_ANY_AND_MORE)) {
-            return false;
-        }
-        if (kind == LEVEL_HASH) {
-            return true;
-        }
-        if (topic_done) {
-            return false;
-        }
-        struct slice level = topic_next_level(&topic, &topic_done);
-        if (kind == LEVEL_ANY_AND_MORE) {
-            return true;
-        }
-        if (kind == LEVEL_TEXT && !slice_equal(level, slice_text(text))) {
-            return false;
-        }
-    }
-    return topic_done;
-}
-
-bool model_rule_concerns(const struct acl_rule *rule, const struct acl_subject *subject)
-{
-    bool in_group = rule->group.len == 0;
-    for (size_t i = 0; i < subject->group_count; i++) {
-        in_group = in_group || slice_equal(rule->group, subject->groups[i]);
-    }
-    return in_group && (!rule->anonymous || subject->username.len == 0) &&
-           (rule->username.len == 0 || slice_equal(rule->username, subject->username));
 }
 
 /* ---- all rules ------------------------------------------------------------------------------- */

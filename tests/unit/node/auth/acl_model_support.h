@@ -10,12 +10,6 @@
 
 #include "node/auth/acl.h"
 
-/* Whether one rule is for this client, and whether it matches this topic then. Of rules and values
- * of less than 10,000 bytes. */
-bool model_rule_concerns(const struct acl_rule *rule, const struct acl_subject *subject);
-bool model_rule_matches(const struct acl_rule *rule, const struct acl_subject *subject,
-                        struct slice topic);
-
 struct model;
 
 struct model *model_create(void);

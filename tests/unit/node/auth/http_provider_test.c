@@ -290,6 +290,19 @@ static void a_good_answer_is_kept_unless_it_says_no(void **state)
     assert_int_equal(http_peer_requests(fixture->peer), 4);
 }
 
+/* Although auth.cache_ttl is a minute. */
+static void an_answer_is_kept_as_long_as_it_says(void **state)
+{
+    struct fixture *fixture = *state;
+    answer(fixture, 200, "{\"result\":\"allow\",\"cache\":1}");
+    uint64_t began_ms = clock_mono_ms();
+    while (http_peer_requests(fixture->peer) < 2) {
+        assert_int_equal(verdict_of(fixture, "pump-7", "x"), AUTH_ALLOWED);
+        assert_true(clock_mono_ms() - began_ms < 10000);
+    }
+    assert_true(clock_mono_ms() - began_ms >= 1000);
+}
+
 static void a_bad_answer_is_not_kept(void **state)
 {
     struct fixture *fixture = *state;
@@ -390,6 +403,7 @@ int main(void)
         with_server(a_server_that_does_not_answer_well_lets_nobody_in),
         with_server(a_slow_server_lets_nobody_in),
         with_cache(a_good_answer_is_kept_unless_it_says_no),
+        with_cache(an_answer_is_kept_as_long_as_it_says),
         with_cache(a_bad_answer_is_not_kept),
         with_server(a_client_may_go_while_the_server_is_asked),
         with_server(auth_ends_at_once_while_the_server_is_asked),

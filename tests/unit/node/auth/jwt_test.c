@@ -162,6 +162,26 @@ static void a_token_that_another_key_signed_is_refused(void **state)
     EVP_PKEY_free(other_rsa);
 }
 
+/* Its signature is good for one of our keys, but not for what it says. */
+static void a_token_that_names_another_algorithm_is_refused(void **state)
+{
+    (void)state;
+    struct jwt_verifier *of_rsa = pem_verifier(rsa), *of_ec = pem_verifier(ec);
+    struct jwt_verifier *of_secret = jwt_secret_verifier(usual);
+    static const char *const headers[] = {HS256, "{\"alg\":\"RS256\"}", "{\"alg\":\"ES256\"}"};
+    for (size_t i = 0; i < ARRAY_COUNT(headers); i++) {
+        char *hs = jwt_sign_hs256(headers[i], SUBJECT, JWT_SECRET, strlen(JWT_SECRET));
+        assert_int_equal(jwt_verdict(of_secret, hs), i == 0 ? ERR_OK : ERR_INVALID);
+        char *rs = jwt_sign_rs256(headers[i], SUBJECT, rsa);
+        assert_int_equal(jwt_verdict(of_rsa, rs), i == 1 ? ERR_OK : ERR_INVALID);
+        char *es = jwt_sign_es256(headers[i], SUBJECT, ec);
+        assert_int_equal(jwt_verdict(of_ec, es), i == 2 ? ERR_OK : ERR_INVALID);
+    }
+    jwt_verifier_destroy(of_secret);
+    jwt_verifier_destroy(of_ec);
+    jwt_verifier_destroy(of_rsa);
+}
+
 /* The classic: who knows the public key signs with its text as the secret of HS256. */
 static void a_public_key_is_never_a_secret(void **state)
 {
@@ -397,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_token_with_any_character_changed_is_refused),
         cmocka_unit_test(each_algorithm_is_taken_with_its_own_key),
         cmocka_unit_test(a_token_that_another_key_signed_is_refused),
+        cmocka_unit_test(a_token_that_names_another_algorithm_is_refused),
         cmocka_unit_test(a_public_key_is_never_a_secret),
         cmocka_unit_test(a_token_without_a_signature_is_refused),
         cmocka_unit_test(signatures_of_odd_values_and_lengths_are_refused),

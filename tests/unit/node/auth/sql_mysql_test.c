@@ -235,7 +235,7 @@ static void a_table_that_was_changed_does_no_harm(void **state)
 static void a_server_that_hangs_is_not_waited_for(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.sql_timeout_ms = 300;
+    fixture->settings.sql_timeout_ms = 1500;
     reload(fixture);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_ALLOWED);
     mariadb_pause(server);
@@ -247,7 +247,7 @@ static void a_server_that_hangs_is_not_waited_for(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
         struct heard heard = rig_wait(clients[i]);
         assert_int_equal(heard.verdict, AUTH_UNAVAILABLE);
-        assert_true(heard.took_ms < 3000);
+        assert_true(heard.took_ms < 4500);
         rig_end(clients[i]);
     }
     mariadb_resume(server);

@@ -270,7 +270,9 @@ static void who_writes_is_waited_for_but_not_for_ever(void **state)
     struct auth_request request = rig_request("pump-7", "secret", 1);
     struct heard heard = rig_hear(fixture->auth, &request);
     assert_int_equal(heard.verdict, AUTH_UNAVAILABLE);
-    assert_true(heard.took_ms >= 290 && heard.took_ms < 2000);
+    assert_true(heard.took_ms >= 290 && heard.took_ms < 3000);
+    fixture->settings.sql_timeout_ms = 9000;
+    reload(fixture);
     struct rig_client *client = rig_begin(fixture->auth, &request);
     assert_false(rig_answered(client, 50));
     assert_int_equal(sqlite3_exec(writer, "COMMIT", NULL, NULL, NULL), SQLITE_OK);

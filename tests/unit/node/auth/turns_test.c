@@ -47,17 +47,22 @@ static struct sockaddr_storage v6(const char *text)
 static void wait_for(struct turn *turn, uint32_t host, uint64_t now_ms)
 {
     struct sockaddr_storage address = v4(host);
-    turns_wait(turns, &address, turn, now_ms);
+    turns_wait(turns, &(struct turns_peer){.address = &address}, turn, now_ms);
 }
 
-static uint64_t fail_once(struct sockaddr_storage address, uint64_t name, uint64_t now_ms)
+static uint64_t fail_as(const struct turns_peer *peer, uint64_t name, uint64_t now_ms)
 {
     struct turn turn = {.state = TURN_NONE};
-    turns_wait(turns, &address, &turn, now_ms);
+    turns_wait(turns, peer, &turn, now_ms);
     assert_ptr_equal(turns_next(turns), &turn);
     uint64_t delay = turns_fail(turns, &turn, name, 100, 1000, now_ms);
     turns_leave(turns, &turn);
     return delay;
+}
+
+static uint64_t fail_once(struct sockaddr_storage address, uint64_t name, uint64_t now_ms)
+{
+    return fail_as(&(struct turns_peer){.address = &address}, name, now_ms);
 }
 
 static void delays_double_up_to_the_longest_and_are_forgotten(void **state)
@@ -171,6 +176,18 @@ static void a_network_of_ipv6_and_a_mapped_address_count_as_one(void **state)
     assert_int_equal(fail_once(local, 7, 1000), 200);
 }
 
+static void a_shared_address_is_taken_apart_by_names(void **state)
+{
+    (void)state;
+    struct sockaddr_storage proxy = v4(1);
+    const struct turns_peer alice = {.address = &proxy, .name = 7};
+    const struct turns_peer bob = {.address = &proxy, .name = 8};
+    assert_int_equal(fail_as(&alice, 7, 1000), 100);
+    assert_int_equal(fail_as(&alice, 7, 1000), 200);
+    assert_int_equal(fail_as(&bob, 8, 1000), 100);
+    assert_int_equal(fail_once(proxy, 7, 1000), 100);
+}
+
 static void the_table_is_bounded_and_cleans_itself(void **state)
 {
     (void)state;
@@ -200,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(addresses_take_turns, make, end),
         cmocka_unit_test_setup_teardown(a_network_of_ipv6_and_a_mapped_address_count_as_one, make,
                                         end),
+        cmocka_unit_test_setup_teardown(a_shared_address_is_taken_apart_by_names, make, end),
         cmocka_unit_test_setup_teardown(the_table_is_bounded_and_cleans_itself, make, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
