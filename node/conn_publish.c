@@ -181,6 +181,20 @@ static void accept_publish(struct conn *conn, const struct mqtt_publish *publish
 
 /* ---- QoS rules ------------------------------------------------------------------------------- */
 
+/* The id of a QoS 2 publish is known, but was free: a crash took what said so. */
+static bool was_forgotten(const struct conn *conn, const struct mqtt_publish *publish)
+{
+    return !publish->dup && conn->resumed && journal_forgets(conn->worker);
+}
+
+/* It was accepted already, and is not judged again: its id is in use until PUBREL. */
+static bool comes_again(const struct conn *conn, const struct mqtt_publish *publish)
+{
+    const struct inbound *inbound = conn->session->inbound;
+    return publish->qos == 2 && inbound != NULL && inbound_has_id(inbound, publish->packet_id) &&
+           !was_forgotten(conn, publish);
+}
+
 /* True: this packet id is new, and is remembered until PUBREL [MQTT-4.3.3-8..]. */
 static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
 {
@@ -190,8 +204,8 @@ static bool remember_qos2(struct conn *conn, const struct mqtt_publish *publish)
         metric_add(&conn->worker->metrics, METRIC_QOS2_INFLIGHT, 1);
         return true;
     case ERR_EXISTS:
-        if (!publish->dup && conn->resumed && journal_forgets(conn->worker)) {
-            return true; /* the id was free: a crash took what said so */
+        if (was_forgotten(conn, publish)) {
+            return true;
         }
         if (!inbound_owed_again(inbound, publish->packet_id)) {
             struct inbound_ack again = {.packet_id = publish->packet_id, .qos = 2};
@@ -232,7 +246,7 @@ void conn_on_publish(struct conn *conn, struct slice body, uint8_t flags)
     if (conn->rate != NULL) {
         conn_spend_rate(conn, body.len);
     }
-    reason = check(conn, &publish);
+    reason = comes_again(conn, &publish) ? MQTT_REASON_SUCCESS : check(conn, &publish);
     if (reason != MQTT_REASON_SUCCESS) {
         refuse(conn, &publish, reason);
         return;

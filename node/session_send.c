@@ -103,14 +103,12 @@ bool session_is_gated(const struct session *session, const struct outbound_entry
 /* Why the client should not get it; METRIC_COUNT: it should. */
 static enum metric unwelcome(const struct session *session, const struct outbound_entry *entry)
 {
-    if (message_expired(entry->message, worker_now(session->worker))) {
-        return METRIC_DROPPED_EXPIRED;
-    }
     if (entry->position < session->unsure_to &&
         !conn_may_receive(session->conn, message_topic(entry->message))) {
         return METRIC_DROPPED_NOT_AUTHORIZED;
     }
-    return METRIC_COUNT;
+    bool expired = message_expired(entry->message, worker_now(session->worker));
+    return expired ? METRIC_DROPPED_EXPIRED : METRIC_COUNT;
 }
 
 static void give_up(struct session *session, struct outbound_entry *entry, enum metric why)
@@ -124,6 +122,13 @@ static void give_up(struct session *session, struct outbound_entry *entry, enum 
     }
 }
 
+/* The client has the QoS 2 message, or shall not have it: its packet id comes free by PUBREL. */
+static void release(struct session *session, struct outbound_entry *entry)
+{
+    bool storage_first = journal_release(session, entry);
+    drop_message(session, entry, storage_first ? OUTBOUND_RELEASING : OUTBOUND_RELEASED);
+}
+
 /* Sends, sends again or gives up the entry that comes next, whose message is there. */
 static void send_next(struct session *session, struct outbound_entry *entry)
 {
@@ -133,6 +138,11 @@ static void send_next(struct session *session, struct outbound_entry *entry)
     if (why != METRIC_COUNT && (waiting || !entry->qos_2)) {
         /* Not so for QoS 2 once sent: the client may hold its packet id. */
         give_up(session, entry, why);
+        return;
+    }
+    if (why == METRIC_DROPPED_NOT_AUTHORIZED) {
+        metric_add(&worker->metrics, why, 1);
+        release(session, entry); /* send_all goes on with PUBREL */
         return;
     }
     struct encoder encoder;
@@ -231,8 +241,7 @@ static void on_pubrec(struct session *session, struct outbound_entry *entry, uin
         return;
     }
     if (entry->state == OUTBOUND_SENT) {
-        bool storage_first = journal_release(session, entry);
-        drop_message(session, entry, storage_first ? OUTBOUND_RELEASING : OUTBOUND_RELEASED);
+        release(session, entry);
     }
     if (entry->state == OUTBOUND_RELEASED) {
         conn_send_ack(session->conn, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);

@@ -15,6 +15,7 @@ static void send_alias(struct client *c, char letter, unsigned alias)
 static void topics_behind_aliases_are_bounded_in_bytes(void **state)
 {
     (void)state;
+    OWN_BROKER("limits.topic_bytes_max: 65535");
     struct client *c = CONNECT();
     for (unsigned alias = 1; alias <= 4; alias++) {
         send_alias(c, 'a', alias);
@@ -31,6 +32,7 @@ static void topics_behind_aliases_are_bounded_in_bytes(void **state)
 static void an_alias_may_be_set_anew_for_ever(void **state)
 {
     (void)state;
+    OWN_BROKER("limits.topic_bytes_max: 65535");
     struct client *sub = CONNECT();
     subscribe(sub, "+", 0);
     struct client *c = CONNECT();

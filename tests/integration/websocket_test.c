@@ -397,7 +397,7 @@ static void frames_that_break_the_rules_are_answered_with_their_code(void **stat
         FRAME(1002, "\x82\xfe\0\x05\1\2\3\4"), /* a length that is longer than it must */
         FRAME(1002, "\x82\xff\0\0\0\0\0\0\0\x05\1\2\3\4"),     /* */
         FRAME(1002, "\x82\xff\x80\0\0\0\0\0\0\0\1\2\3\4"),     /* a length of 2^63 */
-        FRAME(1009, "\x82\xff\0\0\0\0\0\x01\x86\xa1\1\2\3\4"), /* one byte too many */
+        FRAME(1009, "\x82\xff\0\0\0\0\0\x11\x86\xa1\1\2\3\4"), /* a packet, 1 MiB, and one byte */
         FRAME(1009, "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\1\2\3\4"),
     };
 #undef FRAME
@@ -412,8 +412,8 @@ static void frames_that_break_the_rules_are_answered_with_their_code(void **stat
                   sizeof(cases) / sizeof(cases[0]));
 }
 
-/* A frame may be as large as a packet, and no larger; a packet may be larger than its frames. */
-static void the_largest_frame_is_the_largest_packet(void **state)
+/* What limits a packet is its own size, however it is framed. */
+static void the_largest_packet_fits_into_a_frame(void **state)
 {
     (void)state;
     OWN_BROKER_YAML(ws_yaml(""), "limits.server_maximum_packet_size: 5000");
@@ -485,7 +485,7 @@ int main(int argc, char **argv)
         TEST(the_broker_closes_with_a_code),
         TEST(a_broker_that_ends_says_going_away),
         TEST(frames_that_break_the_rules_are_answered_with_their_code),
-        TEST(the_largest_frame_is_the_largest_packet),
+        TEST(the_largest_packet_fits_into_a_frame),
         TEST(mqtt_on_the_websocket_port_is_told_so),
         TEST(garbage_in_frames_hurts_nobody),
     };
