@@ -163,6 +163,7 @@ void conn_arm_timer(struct conn *conn)
     uint64_t due = earlier(stall_deadline(conn), keep_alive_deadline(conn));
     due = earlier(due, patience_deadline(conn));
     due = earlier(due, conn_rights_deadline(conn));
+    due = earlier(due, conn_login_deadline(conn));
     due = earlier(due, conn_rate_deadline(conn));
     /* Later than it is set: it will ring early once and be set again, which saves moving it per
      * packet. */
@@ -192,7 +193,7 @@ static void on_due(struct conn *conn)
         conn_close(conn, METRIC_CLOSED_SLOW, MQTT_REASON_QUOTA_EXCEEDED, false);
         return;
     }
-    if (conn_rights_deadline(conn) <= now) {
+    if (conn_rights_deadline(conn) <= now || conn_login_deadline(conn) <= now) {
         conn_close(conn, METRIC_CLOSED_NOT_AUTHORIZED, MQTT_REASON_NOT_AUTHORIZED, true);
         return;
     }

@@ -212,6 +212,8 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
 void conn_on_auth(struct conn *conn, struct slice body);
 /* The answer is due, and nothing is handled meanwhile. */
 bool conn_login_waits(const struct conn *conn);
+/* When an online client must have authenticated itself anew; CLOCK_NEVER: it does not. */
+uint64_t conn_login_deadline(const struct conn *conn);
 void conn_login_end(struct conn *conn);
 /* From conn_connect.c: goes on with the CONNECT that was judged good. `method` and `data` are for
  * CONNACK, where enhanced authentication was used. */

@@ -31,7 +31,8 @@ struct login {
     size_t client_id_len;
     uint8_t method_len; /* 0: user name and password */
     char method[METHOD_MAX];
-    bool waiting; /* for auth, not for the client */
+    bool waiting;      /* for auth, not for the client */
+    uint64_t until_ms; /* an online client must be done by then */
 };
 
 struct login_mail {
@@ -81,6 +82,11 @@ static void on_answer(void *user, const struct auth_answer *answer)
 bool conn_login_waits(const struct conn *conn)
 {
     return conn->login != NULL && conn->login->waiting && conn->state == CONN_AUTH;
+}
+
+uint64_t conn_login_deadline(const struct conn *conn)
+{
+    return conn->login == NULL ? CLOCK_NEVER : conn->login->until_ms;
 }
 
 void conn_login_end(struct conn *conn)
@@ -146,6 +152,18 @@ static void ask(struct login *login, struct auth_request *request)
     }
 }
 
+/* CONNECT may be large, and from anybody. */
+static bool keep_connect(struct login *login, struct slice body)
+{
+    login->connect = mem_try_alloc(body.len);
+    if (login->connect == NULL) {
+        return false;
+    }
+    memcpy(login->connect, body.data, body.len);
+    login->connect_len = body.len;
+    return true;
+}
+
 void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_connect *connect)
 {
     const struct mqtt_props *props = &connect->props;
@@ -157,8 +175,10 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
     }
     struct login *login =
         create(conn, connect->client_id, enhanced ? props->auth_method : slice_of(NULL, 0));
-    login->connect = (uint8_t *)mem_copy_text(body.data, body.len);
-    login->connect_len = body.len;
+    if (!keep_connect(login, body)) {
+        conn_login_refused(conn, MQTT_REASON_QUOTA_EXCEEDED);
+        return;
+    }
     struct auth_request request = {
         .username = connect->user_name,
         .password = connect->password,
@@ -169,6 +189,8 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
     timer_arm(&conn->worker->timers, &conn->timer,
               worker_now(conn->worker) + conn->worker->config->limits_connect_timeout);
     ask(login, &request);
+    /* It lies in a buffer of ours, which may be used for long without being written to there. */
+    OPENSSL_cleanse((uint8_t *)(uintptr_t)connect->password.data, connect->password.len);
 }
 
 /* ---- AUTH ------------------------------------------------------------------------------------ */
@@ -183,6 +205,8 @@ static void authenticate_again(struct conn *conn, const struct mqtt_disconnect *
         return;
     }
     struct login *login = create(conn, session_client_id(conn->session), method);
+    login->until_ms = worker_now(conn->worker) + conn->worker->config->limits_connect_timeout;
+    conn_arm_timer(conn);
     struct auth_request request = {.data = mqtt_props_has(&packet->props, MQTT_PROP_AUTH_DATA)
                                                ? packet->props.auth_data
                                                : slice_of(NULL, 0)};

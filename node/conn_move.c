@@ -60,7 +60,9 @@ void conn_move(struct conn *conn)
     struct worker *worker = conn->worker;
     int fd = has_unwritten(conn) ? -1 : transport_duplicate(conn);
     if (fd < 0) {
-        log_warning(LOG_CONN, "no descriptor left to move a connection");
+        log_warning(LOG_CONN,
+                    "a connection can't be moved to another worker: no descriptor is left, or "
+                    "its client takes no output");
         metric_add(&worker->metrics, METRIC_CLOSED_LIMIT, 1);
         transport_close(conn);
         return;

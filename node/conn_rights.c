@@ -182,6 +182,7 @@ static void recheck(struct conn *conn)
     struct auth_identity *fresh =
         auth_refresh(conn->worker->broker->auth, conn->rights->identity, &subject);
     if (fresh == NULL) {
+        conn->keep_will = false; /* nobody is there any more who may publish it */
         lost_rights(conn);
         return;
     }
