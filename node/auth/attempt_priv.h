@@ -76,6 +76,10 @@ struct auth {
     /* ---- its thread */
     uv_loop_t loop;
     uv_async_t wake;
+    /* For the pool: uv_async_send by a thread of low priority can be interrupted half-way, and the
+     * loop would spin until it has gone on. */
+    int pool_event;
+    uv_poll_t pool_poll;
     uv_prepare_t prepare;
     struct chain *chain;
     struct pool *pool;

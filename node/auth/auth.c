@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,6 +13,7 @@
 
 static void on_wake(uv_async_t *async);
 static void on_prepare(uv_prepare_t *prepare);
+static void on_pool(uv_poll_t *poll, int status, int events);
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
@@ -21,38 +24,56 @@ static unsigned thread_count_of(const struct auth_settings *settings)
     return count < THREADS_MAX ? count : THREADS_MAX;
 }
 
-/* Any thread. */
-static void wake(void *user)
+/* On a thread of the pool. */
+static void wake_for_pool(void *user)
 {
-    struct auth *auth = user;
-    uv_async_send(&auth->wake);
+    const struct auth *auth = user;
+    const uint64_t one = 1;
+    /* It fails when its counter is full: then it is awake already. */
+    (void)!write(auth->pool_event, &one, sizeof(one));
 }
 
 static enum err loop_init(struct auth *auth)
 {
+    auth->pool_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (auth->pool_event < 0) {
+        return ERR_IO;
+    }
     if (uv_loop_init(&auth->loop) != 0) {
+        close(auth->pool_event);
         return ERR_MEMORY;
     }
-    if (uv_async_init(&auth->loop, &auth->wake, on_wake) != 0) {
+    if (uv_async_init(&auth->loop, &auth->wake, on_wake) != 0 ||
+        uv_poll_init(&auth->loop, &auth->pool_poll, auth->pool_event) != 0) {
         uv_loop_close(&auth->loop);
+        close(auth->pool_event);
         return ERR_MEMORY;
     }
+    uv_poll_start(&auth->pool_poll, UV_READABLE, on_pool);
     uv_prepare_init(&auth->loop, &auth->prepare);
     uv_prepare_start(&auth->prepare, on_prepare);
     delays_init(&auth->delays, &auth->loop, judge__due);
     return ERR_OK;
 }
 
+/* All but `wake`, because letters may still come. */
+static void close_handles(struct auth *auth)
+{
+    uv_close((uv_handle_t *)&auth->prepare, NULL);
+    uv_close((uv_handle_t *)&auth->pool_poll, NULL);
+    delays_fini(&auth->delays);
+}
+
 static void loop_fini(struct auth *auth)
 {
     if (!uv_is_closing((uv_handle_t *)&auth->prepare)) {
-        uv_close((uv_handle_t *)&auth->prepare, NULL);
-        delays_fini(&auth->delays);
+        close_handles(auth);
     }
     uv_close((uv_handle_t *)&auth->wake, NULL);
     uv_run(&auth->loop, UV_RUN_DEFAULT);
     int left = uv_loop_close(&auth->loop);
     ASSERT(left == 0);
+    close(auth->pool_event);
 }
 
 static void init_shared(struct auth *auth, const struct auth_settings *settings,
@@ -64,7 +85,7 @@ static void init_shared(struct auth *auth, const struct auth_settings *settings,
     list_init(&auth->answered);
     atomic_store(&auth->attempts_max, settings->attempts_max);
     auth->turns = turns_create();
-    auth->pool = pool_create(auth->thread_count, wake, auth);
+    auth->pool = pool_create(auth->thread_count, wake_for_pool, auth);
     auth->chain = chain;
     auth->policy = chain->policy;
     policy_ref(auth->policy);
@@ -137,9 +158,8 @@ static void finish(struct auth *auth)
     policy_unref(policy);
     chain_unref(auth->chain);
     auth->chain = NULL;
-    uv_close((uv_handle_t *)&auth->prepare, NULL);
-    delays_fini(&auth->delays);
-    uv_unref((uv_handle_t *)&auth->wake); /* letters may still come, until auth_destroy */
+    close_handles(auth);
+    uv_unref((uv_handle_t *)&auth->wake); /* stays until auth_destroy */
     uv_run(&auth->loop, UV_RUN_DEFAULT);
 }
 
@@ -197,6 +217,16 @@ static void take_chain(struct auth *auth, struct chain *incoming)
     policy_unref(old_policy);
 }
 
+static void on_pool(uv_poll_t *poll, int status, int events)
+{
+    struct auth *auth = container_of(poll, struct auth, pool_poll);
+    uint64_t count;
+    (void)status;
+    (void)events;
+    (void)!read(auth->pool_event, &count, sizeof(count)); /* how many there are does not matter */
+    pool_take(auth->pool);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct auth *auth = container_of(async, struct auth, wake);
@@ -213,7 +243,6 @@ static void on_wake(uv_async_t *async)
         letter = letter->next;
         attempt__take(attempt);
     }
-    pool_take(auth->pool);
     if (stopped) {
         begin_stopping(auth);
     }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAME_BYTES_MAX = 16384 };
+enum { FRAME_BYTES_MAX = 500 };
 
 /*
  * Invariant: `out` holds framed bytes that the stream has not taken yet; nothing is framed while
