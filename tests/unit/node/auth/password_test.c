@@ -117,7 +117,7 @@ static void what_asks_too_much_of_the_machine_is_refused(void **state)
         "$argon2id$v=19$m=16,t=1,p=4$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
         "$pbkdf2-sha512$i=2000001$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "$pbkdf2-sha512$i=999$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "$7$2000001$oYZ0M5w149mE/agN$" KEY7,
+        ("$7$2000001$oYZ0M5w149mE/agN$" KEY7),
     };
     for (size_t i = 0; i < ARRAY_COUNT(hashes); i++) {
         struct password_hash hash;
