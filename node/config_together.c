@@ -100,7 +100,7 @@ static bool delays_fall(const struct config *config)
 static bool delays_too_long(const struct config *config)
 {
     return config->auth_enabled && config->auth_failure_delay > 0 &&
-           config->auth_failure_delay_max >= config->limits_connect_timeout;
+           config->auth_failure_delay_max >= config->auth_wait_max;
 }
 
 static bool queues_nowhere(const struct config *config)
@@ -159,7 +159,7 @@ static const struct rule rules[] = {
     {has_sql_tls_for_nothing, CONFIG_OPTION_auth_sql_tls,
      "needs a server: auth.sql_database is a file"},
     {delays_fall, CONFIG_OPTION_auth_failure_delay, "must not be above auth.failure_delay_max"},
-    {delays_too_long, CONFIG_OPTION_auth_failure_delay_max, "must be below limits.connect_timeout"},
+    {delays_too_long, CONFIG_OPTION_auth_failure_delay_max, "must be below auth.wait_max"},
     {queues_nowhere, CONFIG_OPTION_limits_slow_consumer_policy,
      "queue-offline needs limits.max_offline_queue_len above 0"},
     {has_two_databases, CONFIG_OPTION_storage_mysql,

@@ -236,6 +236,8 @@ bool conn_may_receive(const struct conn *conn, struct slice topic);
 void conn_check_session(struct conn *conn);
 /* Who it is; NULL: nobody asked. */
 const struct auth_identity *conn_identity(const struct conn *conn);
+/* Its name; empty: nobody asked, or it has none. */
+struct slice conn_username(const struct conn *conn);
 /* When its rights end, by worker_now; CLOCK_NEVER: not. */
 uint64_t conn_rights_deadline(const struct conn *conn);
 /* The rules have changed: looks at some connections of the worker, and at the others soon. */

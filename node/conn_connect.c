@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "codec/topic.h"
 #include "node/journal.h"
+#include "node/listener.h"
 #include "node/session.h"
 #include "node/trace.h"
 #include "node/transport.h"
@@ -238,7 +239,8 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
         char peer[CONN_PEER_SIZE];
         log_info(LOG_CONN, "client connected", log_slice("client_id", session_client_id(session)),
                  log_text("peer", conn_peer(conn, peer, sizeof(peer))),
-                 log_uint("version", conn->version),
+                 log_text("listener", conn->listener == NULL ? "" : conn->listener->name),
+                 log_slice("username", conn_username(conn)), log_uint("version", conn->version),
                  log_uint("keep_alive", conn->keep_alive_ms / 1500),
                  log_uint("session_present", admission->connack.session_present));
     }

@@ -144,6 +144,7 @@ static void ask(struct login *login, struct auth_request *request)
     request->method = method_of(login);
     request->listener = conn->listener == NULL ? "" : conn->listener->name;
     conn_peer_address(conn, &request->address);
+    request->shared_address = conn->address == NULL; /* limits.exempt_addresses, a unix socket */
     add_certificate(conn, request);
     login->waiting = true;
     login->attempt = auth_begin(conn->worker->broker->auth, request, on_answer, login);
@@ -187,7 +188,7 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
         .data = mqtt_props_has(props, MQTT_PROP_AUTH_DATA) ? props->auth_data : slice_of(NULL, 0),
     };
     timer_arm(&conn->worker->timers, &conn->timer,
-              worker_now(conn->worker) + conn->worker->config->limits_connect_timeout);
+              worker_now(conn->worker) + conn->worker->config->auth_wait_max);
     ask(login, &request);
     /* It lies in a buffer of ours, which may be used for long without being written to there. */
     OPENSSL_cleanse((uint8_t *)(uintptr_t)connect->password.data, connect->password.len);

@@ -70,6 +70,11 @@ const struct auth_identity *conn_identity(const struct conn *conn)
     return conn->rights == NULL ? NULL : conn->rights->identity;
 }
 
+struct slice conn_username(const struct conn *conn)
+{
+    return conn->rights == NULL ? slice_of(NULL, 0) : conn->rights->identity->username;
+}
+
 uint64_t conn_rights_deadline(const struct conn *conn)
 {
     return conn->rights == NULL ? CLOCK_NEVER : conn->rights->until_ms;
