@@ -226,13 +226,13 @@ static void passwords_in_the_clear_are_warned_of(void **state)
 static void refusals_come_before_the_connection_is_given_up(void **state)
 {
     (void)state;
-    assert_config_refused("", "--auth-enabled --auth-allow-anonymous --limits-connect-timeout 5s",
-                          "pulse: auth.failure_delay_max: must be below limits.connect_timeout\n");
+    assert_config_refused("", "--auth-enabled --auth-allow-anonymous --auth-wait-max 5s",
+                          "pulse: auth.failure_delay_max: must be below auth.wait_max\n");
     assert_config_refused("", "--auth-enabled --auth-allow-anonymous --auth-failure-delay 6s",
                           "pulse: --auth-failure-delay: auth.failure_delay: must not be above "
                           "auth.failure_delay_max\n");
     struct config_run result =
-        config_good("", "--auth-enabled --auth-allow-anonymous --limits-connect-timeout 5s "
+        config_good("", "--auth-enabled --auth-allow-anonymous --auth-wait-max 5s "
                         "--auth-failure-delay 0");
     config_run_end(&result);
     result = config_good("", "--limits-connect-timeout 1s");
