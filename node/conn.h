@@ -212,6 +212,9 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
 void conn_on_auth(struct conn *conn, struct slice body);
 /* The answer is due, and nothing is handled meanwhile. */
 bool conn_login_waits(const struct conn *conn);
+/* Its client has closed, but what it had sent behind CONNECT counts if it is let in: the end is looked
+ * at after that. */
+bool conn_login_wants_rest(const struct conn *conn);
 /* When an online client must have authenticated itself anew; CLOCK_NEVER: it does not. */
 uint64_t conn_login_deadline(const struct conn *conn);
 void conn_login_end(struct conn *conn);

@@ -89,6 +89,11 @@ uint64_t conn_login_deadline(const struct conn *conn)
     return conn->login == NULL ? CLOCK_NEVER : conn->login->until_ms;
 }
 
+bool conn_login_wants_rest(const struct conn *conn)
+{
+    return conn_login_waits(conn) && conn->partial_len > 0;
+}
+
 void conn_login_end(struct conn *conn)
 {
     struct login *login = conn->login;
@@ -218,6 +223,7 @@ static void go_on(struct conn *conn, const struct mqtt_disconnect *packet)
 {
     struct login *login = conn->login;
     bool expected = login != NULL && !login->waiting && login->attempt != NULL &&
+                    packet->reason == MQTT_REASON_CONTINUE_AUTHENTICATION &&
                     slice_equal(packet->props.auth_method, method_of(login));
     if (!expected) {
         conn_violation(conn, MQTT_REASON_PROTOCOL_ERROR, "AUTH that nobody asked for");

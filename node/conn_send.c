@@ -132,7 +132,9 @@ void conn_send_auth(struct conn *conn, enum mqtt_reason reason, struct slice met
     }
     size_t len = mqtt_auth_len(reason, &props);
     uint8_t *at = begin(conn, len);
-    if (at != NULL) {
+    if (at == NULL) { /* it would wait for it for ever */
+        conn_close(conn, METRIC_CLOSED_PROTOCOL, MQTT_REASON_PACKET_TOO_LARGE, true);
+    } else {
         struct writer writer = {.at = at, .end = at + len};
         mqtt_encode_auth(&writer, reason, &props);
         end(conn, at, len);

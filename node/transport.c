@@ -52,6 +52,10 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         }
         return;
     }
+    if (len == UV_EOF && conn_login_wants_rest(conn)) {
+        transport_read_stop(conn);
+        return;
+    }
     if (len < 0) {
         enum metric why = len == UV_EOF ? METRIC_CLOSED_PEER : METRIC_CLOSED_IO;
         conn_close(conn, why, MQTT_REASON_UNSPECIFIED_ERROR, false);

@@ -1,47 +1,27 @@
 #include "node/admin/access_priv.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "node/config.h"
 #include "node/http_daemon.h"
 
 #define TOKEN_MIN 16 /* shorter ones can be guessed */
 #define TOKEN_MAX 4096
+#define TOKEN_FILE_MAX (2 * TOKEN_MAX) /* with blanks around the token */
 #define DELAY_MIN_MS 250
 #define DELAY_MAX_MS 4000
 /* Wrong tokens are forgotten after this time without another. */
 #define FORGET_MS 60000
 
 /* ---- the token ------------------------------------------------------------------------------- */
-
-/* Reads `path` up to `size` bytes; -1: can't be read, and errno says why. */
-static ssize_t read_file(const char *path, char *out, size_t size, bool *open_to_others)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return -1;
-    }
-    struct stat status;
-    *open_to_others = fstat(fd, &status) == 0 && (status.st_mode & S_IROTH) != 0;
-    ssize_t len = 0;
-    ssize_t more = 1;
-    while (more > 0 && (size_t)len < size) {
-        more = read(fd, out + len, size - (size_t)len);
-        len += more > 0 ? more : 0;
-    }
-    close(fd);
-    return more < 0 ? -1 : len;
-}
 
 static bool is_blank(char byte)
 {
@@ -74,28 +54,25 @@ static bool is_token(struct slice token)
 
 static enum err load_token(const char *path, uint8_t digest[ACCESS_DIGEST_LEN], struct text *error)
 {
-    char content[TOKEN_MAX + 1];
-    bool open_to_others = false;
-    enum err err = ERR_OK;
-    ssize_t len = read_file(path, content, sizeof(content), &open_to_others);
-    struct slice token = trim(content, len > 0 ? (size_t)len : 0);
-    if (len < 0) {
-        text_printf(error, "admin.token_file: %s can't be read: %s", path, strerror(errno));
-        err = ERR_INVALID;
-    } else if (!is_token(token)) {
-        text_printf(error,
-                    "admin.token_file: %s must hold one token of %d to %d printable characters",
-                    path, TOKEN_MIN, TOKEN_MAX - 1);
-        err = ERR_INVALID;
-    } else {
-        SHA256(token.data, token.len, digest);
+    struct whole_file file;
+    text_add(error, "admin.token_file: ");
+    if (whole_file_read(&file, path, TOKEN_FILE_MAX, error) != ERR_OK) {
+        return ERR_INVALID;
     }
-    if (err == ERR_OK && open_to_others) {
+    struct slice token = trim((const char *)file.data, file.len);
+    bool good = is_token(token);
+    if (good) {
+        SHA256(token.data, token.len, digest);
+    } else {
+        text_printf(error, "%s must hold one token of %d to %d printable characters", path,
+                    TOKEN_MIN, TOKEN_MAX - 1);
+    }
+    if (good && file.open_to_all) {
         log_warning(LOG_ADMIN, "everybody on this machine can read the token",
                     log_text("file", path));
     }
-    OPENSSL_cleanse(content, sizeof(content));
-    return err;
+    whole_file_fini(&file);
+    return good ? ERR_OK : ERR_INVALID;
 }
 
 static bool given(const char *text)

@@ -1,13 +1,8 @@
 #include "node/admin/admin_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/whole_file.h"
 #include "node/admin/stream_priv.h"
 #include "node/config.h"
 
@@ -57,34 +52,24 @@ static bool given(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* Adds the PEM file `path`, with a NUL behind it. False: logged. */
-static bool read_pem(const char *option, const char *path, struct text *out)
-{
-    char part[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t len = fd >= 0 ? 1 : -1;
-    while (len > 0 && out->len < PEM_BYTES_MAX) {
-        len = read(fd, part, sizeof(part));
-        text_add_bytes(out, part, len > 0 ? (size_t)len : 0);
-    }
-    if (len != 0) {
-        log_error(LOG_ADMIN, "file can't be read", log_text("option", option),
-                  log_text("file", path),
-                  log_text("error", len < 0 ? strerror(errno) : "it is too large"));
-    }
-    explicit_bzero(part, sizeof(part));
-    if (fd >= 0) {
-        close(fd);
-    }
-    return len == 0;
-}
-
 /* The files of HTTPS, for as long as the endpoint starts. */
 struct pem {
-    struct text certificate;
-    struct text key;
-    struct text client_ca;
+    struct whole_file certificate;
+    struct whole_file key;
+    struct whole_file client_ca;
 };
+
+static bool read_pem(const char *option, const char *path, struct whole_file *file)
+{
+    struct text error = {0};
+    enum err err = whole_file_read(file, path, PEM_BYTES_MAX, &error);
+    if (err != ERR_OK) {
+        log_error(LOG_ADMIN, "file can't be read", log_text("option", option),
+                  log_text("error", error.data));
+    }
+    text_fini(&error);
+    return err == ERR_OK;
+}
 
 static bool read_all_pem(const struct config *config, struct pem *pem)
 {
@@ -97,12 +82,9 @@ static bool read_all_pem(const struct config *config, struct pem *pem)
 
 static void pem_fini(struct pem *pem)
 {
-    if (pem->key.data != NULL) {
-        explicit_bzero(pem->key.data, pem->key.len);
-    }
-    text_fini(&pem->certificate);
-    text_fini(&pem->key);
-    text_fini(&pem->client_ca);
+    whole_file_fini(&pem->certificate);
+    whole_file_fini(&pem->key);
+    whole_file_fini(&pem->client_ca);
 }
 
 /* Nobody else may be able to ask than who is meant to. */
@@ -146,9 +128,9 @@ static enum err listen_on(struct admin *admin, uv_loop_t *loop)
                                                 .answered = admin__on_completed,
                                                 .target = admin__on_target,
                                                 .header_bytes_max = 65536,
-                                                .certificate = pem.certificate.data,
-                                                .key = pem.key.data,
-                                                .client_ca = pem.client_ca.data};
+                                                .certificate = (const char *)pem.certificate.data,
+                                                .key = (const char *)pem.key.data,
+                                                .client_ca = (const char *)pem.client_ca.data};
     enum err err = http_daemon_start(loop, &options, &admin->http);
     pem_fini(&pem);
     return err;

@@ -1,11 +1,7 @@
 #include "node/auth/acl_file_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/mem.h"
+#include "base/whole_file.h"
 #include "codec/topic.h"
 
 /* ---- words of a line ------------------------------------------------------------------------- */
@@ -281,58 +277,13 @@ enum err acl_rules_read(struct acl_rules *rules, struct slice text, const char *
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static enum err read_all(int fd, uint8_t *bytes, size_t cap, size_t *len)
-{
-    *len = 0;
-    while (*len < cap) {
-        ssize_t got = read(fd, bytes + *len, cap - *len);
-        if (got < 0 && errno != EINTR) {
-            return ERR_IO;
-        }
-        if (got == 0) {
-            break;
-        }
-        *len += got > 0 ? (size_t)got : 0;
-    }
-    return ERR_OK;
-}
-
-static enum err read_open_file(struct acl_rules *rules, int fd, const char *path,
-                               struct text *error)
-{
-    struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        text_printf(error, "%s: not a file", path);
-        return ERR_IO;
-    }
-    if (status.st_size > ACL_FILE_BYTES_MAX) {
-        text_printf(error, "%s: larger than 16 MiB", path);
-        return ERR_FULL;
-    }
-    size_t cap = (size_t)status.st_size + 1; /* one more shows a file that grows meanwhile */
-    size_t len = 0;
-    uint8_t *bytes = mem_try_alloc(cap);
-    enum err err = bytes != NULL ? read_all(fd, bytes, cap, &len) : ERR_MEMORY;
-    if (err == ERR_OK && len == cap) {
-        err = ERR_IO;
-    }
-    if (err != ERR_OK) {
-        text_printf(error, "%s: can't be read: %s", path, err_text(err));
-    } else {
-        err = acl_rules_read(rules, slice_of(bytes, len), path, error);
-    }
-    mem_free(bytes);
-    return err;
-}
-
 enum err acl_rules_read_file(struct acl_rules *rules, const char *path, struct text *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        text_printf(error, "%s: %s", path, strerror(errno));
-        return ERR_IO;
+    struct whole_file file;
+    enum err err = whole_file_read(&file, path, ACL_FILE_BYTES_MAX, error);
+    if (err == ERR_OK) {
+        err = acl_rules_read(rules, slice_of(file.data, file.len), path, error);
     }
-    enum err err = read_open_file(rules, fd, path, error);
-    close(fd);
+    whole_file_fini(&file);
     return err;
 }

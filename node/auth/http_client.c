@@ -88,12 +88,12 @@ static bool is_token(struct slice token)
 
 static enum err add_token(struct http_client *client, const char *path, struct text *error)
 {
-    struct secret_file file;
+    struct whole_file file;
     enum err err = secret_file_read(&file, path, error);
     if (err != ERR_OK) {
         return err;
     }
-    struct slice token = secret_file_line(&file);
+    struct slice token = whole_file_line(&file);
     if (is_token(token)) {
         char line[TOKEN_BYTES_MAX + 32];
         int len = snprintf(line, sizeof line, "Authorization: Bearer %.*s", (int)token.len,
@@ -104,7 +104,7 @@ static enum err add_token(struct http_client *client, const char *path, struct t
     } else {
         err = refuse(error, path, "not one token of printable characters");
     }
-    secret_file_fini(&file);
+    whole_file_fini(&file);
     return err;
 }
 

@@ -161,7 +161,7 @@ static enum err read_block(const struct reading *reading, BIO *bio, bool *end)
     return err;
 }
 
-static enum err read_pem(const struct reading *reading, const struct secret_file *file)
+static enum err read_pem(const struct reading *reading, const struct whole_file *file)
 {
     BIO *bio = BIO_new_mem_buf(file->data, (int)file->len);
     if (bio == NULL) {
@@ -224,9 +224,9 @@ static bool is_public(struct slice secret)
     return is_key;
 }
 
-static enum err read_secret(const struct reading *reading, const struct secret_file *file)
+static enum err read_secret(const struct reading *reading, const struct whole_file *file)
 {
-    struct slice secret = secret_file_line(file);
+    struct slice secret = whole_file_line(file);
     if (secret.len < SECRET_BYTES_MIN) {
         return refuse(reading, "the secret is shorter than 32 bytes");
     }
@@ -253,7 +253,7 @@ enum err jwt__keys_read(struct jwt_keys *keys, const char *path, unsigned allowe
                         struct text *error)
 {
     struct reading reading = {keys, path, allowed, error};
-    struct secret_file file;
+    struct whole_file file;
     keys->count = 0;
     enum err err = secret_file_read(&file, path, error);
     if (err != ERR_OK) {
@@ -262,7 +262,7 @@ enum err jwt__keys_read(struct jwt_keys *keys, const char *path, unsigned allowe
     bool pem = file.len > 0 && memmem(file.data, file.len, "-----BEGIN", 10) != NULL;
     err = pem ? read_pem(&reading, &file) : read_secret(&reading, &file);
     ERR_clear_error();
-    secret_file_fini(&file);
+    whole_file_fini(&file);
     if (err != ERR_OK) {
         jwt__keys_fini(keys);
     }
