@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "base/crc32c.h"
 #include "base/macros.h"
 #include "codec/topic.h"
 
@@ -149,27 +150,15 @@ static uint32_t load_u32(const uint8_t *at)
     return (uint32_t)load_u16(at) << 16 | load_u16(at + 2);
 }
 
-/* CRC-32C, bit by bit: once per connection, over at most PROXY_HEADER_MAX bytes. */
-static uint32_t crc_add(uint32_t crc, const uint8_t *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1)));
-        }
-    }
-    return crc;
-}
-
 /* The sum is that of the header with zeros where the sum itself stands. */
 static bool crc_matches(struct slice header, const uint8_t *sum)
 {
     static const uint8_t zeros[CRC_BYTES];
     size_t before = (size_t)(sum - header.data);
-    uint32_t crc = crc_add(UINT32_MAX, header.data, before);
-    crc = crc_add(crc, zeros, sizeof(zeros));
-    crc = crc_add(crc, sum + CRC_BYTES, header.len - before - CRC_BYTES);
-    return ~crc == load_u32(sum);
+    uint32_t crc = crc32c(0, header.data, before);
+    crc = crc32c(crc, zeros, sizeof(zeros));
+    crc = crc32c(crc, sum + CRC_BYTES, header.len - before - CRC_BYTES);
+    return crc == load_u32(sum);
 }
 
 /* Cuts the next entry off. False: there is none, or (`rest` not empty) it is cut short. */
@@ -260,8 +249,7 @@ static bool read_v2_block(struct slice header, struct proxy_source *source)
         return false;
     }
     if (family == FAMILY_UNSPEC || transport == TRANSPORT_UNSPEC) {
-        return true; /* how long the addresses are is not known, so nothing behind them can be read
-                      */
+        return true; /* how long the addresses are is not known: nothing behind them can be read */
     }
     size_t addresses = address_bytes[family];
     if (header.len - V2_FIXED < addresses) {

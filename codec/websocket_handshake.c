@@ -1,9 +1,9 @@
 #include "codec/websocket.h"
 
-#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/macros.h"
 #include "base/text.h"
 
@@ -475,18 +475,17 @@ static size_t write_acceptance(char response[static WS_RESPONSE_MAX], const stru
 {
     uint8_t joined[KEY_LEN + sizeof(ACCEPT_SUFFIX) - 1];
     uint8_t digest[SHA_DIGEST_LENGTH];
-    uint8_t accept[4 * ((SHA_DIGEST_LENGTH + 2) / 3) + 1];
     memcpy(joined, request->value[FIELD_KEY].data, KEY_LEN);
     memcpy(joined + KEY_LEN, ACCEPT_SUFFIX, sizeof(ACCEPT_SUFFIX) - 1);
     if (SHA1(joined, sizeof(joined), digest) == NULL) {
         return 0;
     }
-    EVP_EncodeBlock(accept, digest, sizeof(digest));
     struct text out = text_fixed(response, WS_RESPONSE_MAX);
-    text_printf(&out,
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
-                (const char *)accept, request->mqtt ? "mqtt" : "mqttv3.1");
+    text_add(&out, "HTTP/1.1 101 Switching Protocols\r\n"
+                   "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    base64_add(&out, slice_of(digest, sizeof(digest)), BASE64_PADDED);
+    text_printf(&out, "\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
+                request->mqtt ? "mqtt" : "mqttv3.1");
     ASSERT(!out.cut);
     return out.len;
 }

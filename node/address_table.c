@@ -231,12 +231,18 @@ static enum address_verdict enter(const struct address_table *table, struct entr
     return ADDRESS_COUNTED;
 }
 
+bool address_table_exempts(const struct address_table *table, const struct sockaddr *address)
+{
+    struct ip ip;
+    return !ip_of_sockaddr(address, &ip) || network_list_has(table->exempt, &ip);
+}
+
 enum address_verdict address_table_enter(struct address_table *table,
                                          const struct sockaddr *address, uint64_t now_ms)
 {
     struct ip ip;
     bool unlimited = table->limits.connections_max == 0 && table->limits.rate.per_second == 0;
-    if (unlimited || !ip_of_sockaddr(address, &ip) || network_list_has(table->exempt, &ip)) {
+    if (unlimited || address_table_exempts(table, address) || !ip_of_sockaddr(address, &ip)) {
         return ADDRESS_UNCOUNTED;
     }
     struct key key = key_of(&ip);

@@ -17,6 +17,7 @@
 #ifndef PULSE_NODE_ADDRESS_TABLE_H
 #define PULSE_NODE_ADDRESS_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -52,6 +53,9 @@ void address_table_destroy(struct address_table *table);
 /* A connection of `address` has come. */
 enum address_verdict address_table_enter(struct address_table *table,
                                          const struct sockaddr *address, uint64_t now_ms);
+
+/* Is it one that is never counted: a unix socket, or of an exempt network? */
+bool address_table_exempts(const struct address_table *table, const struct sockaddr *address);
 
 /* A connection whose verdict was ADDRESS_COUNTED is gone. The same address (its port may differ).
  */

@@ -1,10 +1,9 @@
 #include "node/config_together_priv.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <strings.h>
 
 #include "node/config_value_priv.h"
+#include "node/ip.h"
 
 /* A rule: what it looks at is wrong if `broken` says so; the error begins at `option`. */
 struct rule {
@@ -45,16 +44,11 @@ static bool is_loopback(const char *address)
 {
     char host[CONFIG_HOST_SIZE];
     uint16_t port = 0;
-    struct in6_addr v6;
-    struct in_addr v4;
+    struct ip ip;
     if (config_split_address(address, host, &port) != ERR_OK) {
         return false;
     }
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    return inet_pton(AF_INET6, host, &v6) == 1 ? IN6_IS_ADDR_LOOPBACK(&v6) != 0
-                                               : strcmp(host, "localhost") == 0;
+    return ip_of_text(host, &ip) ? ip_is_loopback(&ip) : strcmp(host, "localhost") == 0;
 }
 
 static bool admin_is_open_to_all(const struct config *config)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/address_table.h"
 #include "node/auth/auth.h"
 #include "node/layers.h"
 #include "node/listener.h"
@@ -149,7 +150,8 @@ static void ask(struct login *login, struct auth_request *request)
     request->method = method_of(login);
     request->listener = conn->listener == NULL ? "" : conn->listener->name;
     conn_peer_address(conn, &request->address);
-    request->shared_address = conn->address == NULL; /* limits.exempt_addresses, a unix socket */
+    request->shared_address = address_table_exempts(conn->worker->broker->addresses,
+                                                    (struct sockaddr *)&request->address);
     add_certificate(conn, request);
     login->waiting = true;
     login->attempt = auth_begin(conn->worker->broker->auth, request, on_answer, login);

@@ -1,9 +1,9 @@
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "node/ctl_priv.h"
 
@@ -290,13 +290,13 @@ static bool read_file(const char *path, struct text *out)
 /* Gives the body of the request, or NULL: told. */
 static json_t *describe_message(const struct ctl *ctl, const struct text *payload)
 {
-    char *coded = mem_alloc(payload->len / 3 * 4 + 8);
-    EVP_EncodeBlock((unsigned char *)coded, (const unsigned char *)payload->data,
-                    (int)payload->len);
+    struct text coded = {0};
+    text_add(&coded, "");
+    base64_add(&coded, slice_of(payload->data, payload->len), BASE64_PADDED);
     json_t *body =
-        json_pack("{s:s, s:s, s:i, s:b}", "topic", ctl->arguments[0], "payload_base64", coded,
+        json_pack("{s:s, s:s, s:i, s:b}", "topic", ctl->arguments[0], "payload_base64", coded.data,
                   "qos", ctl->qos != NULL ? atoi(ctl->qos) : 0, "retain", ctl->retain != NULL);
-    mem_free(coded);
+    text_fini(&coded);
     if (body == NULL) {
         (void)ctl__fail("the topic is not UTF-8");
     }

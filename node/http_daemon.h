@@ -69,9 +69,6 @@ bool http_daemon_peer_left(struct MHD_Connection *connection);
 /* The address of the client, or NULL. */
 const struct sockaddr *http_daemon_peer(struct MHD_Connection *connection);
 
-/* Whether `address` is of this host's loopback network, IPv4 ones written as IPv6 included. */
-bool http_is_loopback(const struct sockaddr *address);
-
 /* Closes at once; the loop runs on until the handles are closed. NULL is allowed. */
 void http_daemon_stop(struct http_daemon *daemon);
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "node/http.h"
 #include "node/http_daemon.h"
+#include "node/ip.h"
 
 #define BODY_BYTES_MAX 256
 #define TYPE_TEXT "text/plain; charset=utf-8"
@@ -154,7 +155,8 @@ static bool may_change(struct MHD_Connection *connection)
 {
     const struct sockaddr *peer = http_daemon_peer(connection);
     const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
-    return peer != NULL && http_is_loopback(peer) && origin == NULL;
+    struct ip ip;
+    return peer != NULL && ip_of_sockaddr(peer, &ip) && ip_is_loopback(&ip) && origin == NULL;
 }
 
 /* Keeps a piece of the body, or only notes that the body is too long. */

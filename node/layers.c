@@ -371,8 +371,8 @@ static void decrypt(struct conn *conn, uint8_t *bytes, size_t len)
     }
     if (status == TLS_FAILED) {
         tls_failed(conn);
-    } else if (status == TLS_CLOSED && conn_login_wants_rest(conn)) {
-        transport_read_stop(conn);
+    } else if (status == TLS_CLOSED && (conn->moving || conn_login_wants_rest(conn))) {
+        transport_read_stop(conn); /* the socket's end follows */
     } else if (status == TLS_CLOSED) {
         ended(conn, METRIC_CLOSED_PEER, MQTT_REASON_UNSPECIFIED_ERROR);
     }

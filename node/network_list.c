@@ -1,15 +1,11 @@
 #include "node/network_list.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 /* The longest text of a network that can be right, with some room. */
 #define NETWORK_TEXT_MAX 64
-
-static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 struct network {
     struct ip ip;
@@ -21,50 +17,7 @@ struct network_list {
     struct network networks[];
 };
 
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-static void ip_of_v6(const void *bytes, struct ip *ip)
-{
-    *ip = (struct ip){0};
-    if (memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0) {
-        ip->v4 = true;
-        memcpy(ip->bytes, (const uint8_t *)bytes + sizeof(mapped_prefix), 4);
-        return;
-    }
-    memcpy(ip->bytes, bytes, sizeof(ip->bytes));
-}
-
-bool ip_of_sockaddr(const struct sockaddr *address, struct ip *ip)
-{
-    if (address->sa_family == AF_INET) {
-        *ip = (struct ip){.v4 = true};
-        memcpy(ip->bytes, &((const struct sockaddr_in *)address)->sin_addr, 4);
-        return true;
-    }
-    if (address->sa_family == AF_INET6) {
-        ip_of_v6(&((const struct sockaddr_in6 *)address)->sin6_addr, ip);
-        return true;
-    }
-    return false;
-}
-
 /* ---- the text -------------------------------------------------------------------------------- */
-
-static bool read_ip(const char *text, struct ip *ip, bool *written_as_v6)
-{
-    uint8_t bytes[16];
-    *written_as_v6 = false;
-    *ip = (struct ip){.v4 = true};
-    if (inet_pton(AF_INET, text, ip->bytes) == 1) {
-        return true;
-    }
-    *written_as_v6 = true;
-    if (inet_pton(AF_INET6, text, bytes) != 1) {
-        return false;
-    }
-    ip_of_v6(bytes, ip);
-    return true;
-}
 
 /* 0 to `max`, without zeros in front. */
 static bool read_bits(const char *text, unsigned max, uint8_t *bits)
@@ -95,14 +48,14 @@ static bool has_bits_behind(const struct network *network)
 /* NULL: it is right; else what is wrong with it. */
 static const char *read_network(char *text, struct network *network)
 {
-    bool written_as_v6;
     char *slash = strchr(text, '/');
     if (slash != NULL) {
         *slash = '\0';
     }
-    if (!read_ip(text, &network->ip, &written_as_v6)) {
+    if (!ip_of_text(text, &network->ip)) {
         return "is not an IP address";
     }
+    bool written_as_v6 = strchr(text, ':') != NULL;
     uint8_t bits = written_as_v6 ? 128 : 32;
     if (slash != NULL && !read_bits(slash + 1, bits, &bits)) {
         return "has no valid length of its prefix";

@@ -1,6 +1,6 @@
 /*
  * network_list: IP networks from one line of text such as "127.0.0.0/8,::1/128", and whether an
- * address is in one of them. IPv4 in IPv6 (::ffff:1.2.3.4) counts as IPv4, in both.
+ * address is in one of them. IPv4 in IPv6 counts as IPv4 in networks, too.
  *
  * Thread    any: a list never changes.
  * Errors    ERR_SYNTAX with one line for people, ERR_MEMORY.
@@ -9,21 +9,11 @@
 #define PULSE_NODE_NETWORK_LIST_H
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/text.h"
-
-/* An address of either family, in one form. */
-struct ip {
-    bool v4;
-    uint8_t bytes[16]; /* v4: the first four */
-};
-
-/* False: it is no IP address, as that of a unix socket. */
-bool ip_of_sockaddr(const struct sockaddr *address, struct ip *ip);
+#include "node/ip.h"
 
 struct network_list;
 

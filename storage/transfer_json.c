@@ -2,15 +2,15 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 
 /* The largest whole number that every reader of JSON keeps exact. */
 #define EXACT_MAX (1ULL << 53)
 
-/* More than any payload needs; keeps lengths within the int that base64 functions take. */
+/* More than any payload needs. */
 #define BYTES_MAX (300u * 1024 * 1024)
 
 static const void *member(const struct operation *operation, const struct operation_field *field)
@@ -45,10 +45,9 @@ static json_t *json_of_bytes(struct slice bytes)
     if (bytes.len > BYTES_MAX) {
         return NULL;
     }
-    char *base64 = mem_try_alloc((bytes.len + 2) / 3 * 4 + 1);
+    char *base64 = mem_try_alloc(BASE64_CHARS(bytes.len) + 1); /* even for no bytes */
     if (base64 != NULL) {
-        int len = EVP_EncodeBlock((unsigned char *)base64, bytes.data, (int)bytes.len);
-        json = json_stringn_nocheck(base64, (size_t)len);
+        json = json_stringn_nocheck(base64, base64_write(bytes, BASE64_PADDED, base64));
     }
     mem_free(base64);
     return json;
@@ -195,56 +194,25 @@ static void *line_alloc(struct transfer_line *line, size_t size)
     return block;
 }
 
-/* Bytes that good base64 of this length stands for. */
-static size_t decoded_len(const char *base64, size_t len)
-{
-    size_t padding = len == 0 ? 0 : (size_t)(base64[len - 1] == '=') + (base64[len - 2] == '=');
-    return len / 4 * 3 - padding;
-}
-
-/* Is it exactly what the bytes are written as? The decoder of the library takes more than that. */
-static bool encodes_back(struct slice bytes, const char *base64, size_t len)
-{
-    size_t chunk = 3072;
-    char again[4096 + 1];
-    size_t done = 0;
-    for (size_t at = 0; at < bytes.len; at += chunk) {
-        size_t part = bytes.len - at < chunk ? bytes.len - at : chunk;
-        int wrote = EVP_EncodeBlock((unsigned char *)again, bytes.data + at, (int)part);
-        if (wrote < 0 || done + (size_t)wrote > len ||
-            memcmp(again, base64 + done, (size_t)wrote) != 0) {
-            return false;
-        }
-        done += (size_t)wrote;
-    }
-    return done == len;
-}
-
 static enum err read_bytes(struct transfer_line *line, const json_t *json, const char *name,
                            struct slice *bytes, struct text *error)
 {
-    const char *base64 = json_string_value(json);
-    size_t len = json_string_length(json);
-    if (!json_is_string(json) || len % 4 != 0) {
-        return refuse(error, name, "base64");
-    }
-    if (len > BYTES_MAX) {
+    struct slice base64 = slice_of(json_string_value(json), json_string_length(json));
+    if (base64.len > BYTES_MAX) {
         text_printf(error, "%s: too long", name);
         return ERR_RANGE;
     }
-    uint8_t *data = line_alloc(line, len / 4 * 3);
+    size_t size = base64.len / 4 * 3;
+    uint8_t *data = line_alloc(line, size);
     if (data == NULL) {
         text_add(error, err_text(ERR_MEMORY));
         return ERR_MEMORY;
     }
-    struct slice decoded = slice_of(data, 0);
-    if (len > 0 && EVP_DecodeBlock(data, (const unsigned char *)base64, (int)len) >= 0) {
-        decoded.len = decoded_len(base64, len);
-    }
-    if (!encodes_back(decoded, base64, len)) {
+    size_t len = 0;
+    if (!json_is_string(json) || !base64_read(base64, BASE64_PADDED, data, size, &len)) {
         return refuse(error, name, "base64");
     }
-    *bytes = decoded;
+    *bytes = slice_of(data, len);
     return ERR_OK;
 }
 

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/crc32c.h"
 #include "base/mem.h"
-#include "storage/crc32c.h"
 #include "storage/wal_dir.h"
 
 #define CRC_DIGITS 8u

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/mem.h"
-#include "storage/crc32c.h"
 
 #define HEADER_COPIES 2u
 #define HEADER_DISTANCE 4096u

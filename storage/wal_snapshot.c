@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "base/mem.h"
-#include "storage/crc32c.h"
 #include "storage/wal_dir.h"
 #include "storage/wal_snapshot_priv.h"
 

@@ -1,6 +1,5 @@
 #include "node/admin/access_priv.h"
 
-#include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <openssl/crypto.h>
@@ -11,7 +10,7 @@
 #include "base/log.h"
 #include "base/whole_file.h"
 #include "node/config.h"
-#include "node/http_daemon.h"
+#include "node/ip.h"
 
 #define TOKEN_MIN 16 /* shorter ones can be guessed */
 #define TOKEN_MAX 4096
@@ -55,8 +54,10 @@ static bool is_token(struct slice token)
 static enum err load_token(const char *path, uint8_t digest[ACCESS_DIGEST_LEN], struct text *error)
 {
     struct whole_file file;
-    text_add(error, "admin.token_file: ");
-    if (whole_file_read(&file, path, TOKEN_FILE_MAX, error) != ERR_OK) {
+    struct text why = {0};
+    if (whole_file_read(&file, path, TOKEN_FILE_MAX, &why) != ERR_OK) {
+        text_printf(error, "admin.token_file: %s", why.data);
+        text_fini(&why);
         return ERR_INVALID;
     }
     struct slice token = trim((const char *)file.data, file.len);
@@ -64,8 +65,9 @@ static enum err load_token(const char *path, uint8_t digest[ACCESS_DIGEST_LEN], 
     if (good) {
         SHA256(token.data, token.len, digest);
     } else {
-        text_printf(error, "%s must hold one token of %d to %d printable characters", path,
-                    TOKEN_MIN, TOKEN_MAX - 1);
+        text_printf(error,
+                    "admin.token_file: %s must hold one token of %d to %d printable characters",
+                    path, TOKEN_MIN, TOKEN_MAX - 1);
     }
     if (good && file.open_to_all) {
         log_warning(LOG_ADMIN, "everybody on this machine can read the token",
@@ -125,27 +127,10 @@ uint64_t access__failed(struct access *access, uint64_t now_ms)
 
 /* ---- this host ------------------------------------------------------------------------------- */
 
-static bool is_local_address(const char *host)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
-        return http_is_loopback((struct sockaddr *)&v4);
-    }
-    return inet_pton(AF_INET6, host, &v6.sin6_addr) == 1 &&
-           http_is_loopback((struct sockaddr *)&v6);
-}
-
 static bool is_local(const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || is_local_address(host);
-}
-
-bool access__is_loopback(const char *bind)
-{
-    char host[CONFIG_HOST_SIZE];
-    uint16_t port = 0;
-    return config_split_address(bind, host, &port) == ERR_OK && is_local(host);
+    struct ip ip;
+    return strcasecmp(host, "localhost") == 0 || (ip_of_text(host, &ip) && ip_is_loopback(&ip));
 }
 
 /* "localhost", "127.0.0.1:9002", "[::1]:9002". A page of evil.example that lets its name point to

@@ -50,7 +50,4 @@ uint64_t access__failed(struct access *access, uint64_t now_ms);
 bool access__token_is_good(const struct access *access, const char *authorization);
 bool access__host_is_local(const char *host);
 
-/* Whether nothing but this host can reach `bind`, a valid address. */
-bool access__is_loopback(const char *bind);
-
 #endif

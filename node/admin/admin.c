@@ -87,31 +87,6 @@ static void pem_fini(struct pem *pem)
     whole_file_fini(&pem->client_ca);
 }
 
-/* Nobody else may be able to ask than who is meant to. */
-static enum err check_protection(const struct config *config)
-{
-    bool https = given(config->admin_tls_certificate_chain);
-    const char *why = NULL;
-    if (https != given(config->admin_tls_private_key)) {
-        why = "admin.tls_certificate_chain and admin.tls_private_key belong together";
-    } else if (given(config->admin_tls_client_ca) && !https) {
-        why = "admin.tls_client_ca needs admin.tls_certificate_chain";
-    } else if (!access__is_loopback(config->admin_bind) && !given(config->admin_token_file) &&
-               !given(config->admin_tls_client_ca)) {
-        why = "an address that others can reach needs admin.token_file or admin.tls_client_ca";
-    }
-    if (why != NULL) {
-        log_error(LOG_ADMIN, "the API can't start", log_text("bind", config->admin_bind),
-                  log_text("why", why));
-        return ERR_INVALID;
-    }
-    if (!https && !access__is_loopback(config->admin_bind)) {
-        log_warning(LOG_ADMIN, "the token of the API crosses the network in the clear",
-                    log_text("bind", config->admin_bind));
-    }
-    return ERR_OK;
-}
-
 static enum err listen_on(struct admin *admin, uv_loop_t *loop)
 {
     const struct config *config = admin->broker->config;
@@ -155,8 +130,7 @@ enum err admin_start(uv_loop_t *loop, struct broker *broker, const struct admin_
     admin->handlers = *handlers;
     list_init(&admin->waiting);
     list_init(&admin->streams);
-    enum err err = check_protection(broker->config);
-    err = err == ERR_OK ? load_access(admin) : err;
+    enum err err = load_access(admin);
     err = err == ERR_OK ? listen_on(admin, loop) : err;
     if (err != ERR_OK) {
         mem_free(admin);

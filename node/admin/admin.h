@@ -4,8 +4,9 @@
  *
  * Owns      its HTTP endpoint; what is on its way to workers and back; traces.
  * Thread    main.
- * Errors    ERR_ADDRESS, ERR_IO, ERR_INVALID (nothing would protect it, or a file is unusable):
- *           logged here.
+ * Errors    ERR_ADDRESS, ERR_IO, ERR_INVALID (a file is unusable): logged here.
+ * Not here  whether anything protects an address that others can reach: the configuration is not
+ *           valid without (node/config_together.c).
  */
 #ifndef PULSE_NODE_ADMIN_ADMIN_H
 #define PULSE_NODE_ADMIN_ADMIN_H

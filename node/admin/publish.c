@@ -1,7 +1,6 @@
 #include "node/admin/publish_priv.h"
 
-#include <openssl/evp.h>
-
+#include "base/base64.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/message.h"
@@ -70,38 +69,6 @@ static bool read_topic(struct publication *own, struct request *request, const j
     return true;
 }
 
-/* Base64 with padding, nothing else in it: OpenSSL skips blanks, and takes `=` for a digit. */
-static bool is_base64(const char *text, size_t len, size_t *padding)
-{
-    *padding = 0;
-    while (*padding < 2 && *padding < len && text[len - 1 - *padding] == '=') {
-        (*padding)++;
-    }
-    for (size_t i = 0; i < len - *padding; i++) {
-        if (text[i] <= ' ' || text[i] == '=') {
-            return false;
-        }
-    }
-    return len % 4 == 0;
-}
-
-static bool decode_base64(struct publication *own, const char *text, size_t len)
-{
-    size_t padding = 0;
-    if (!is_base64(text, len, &padding)) {
-        return false;
-    }
-    own->payload = mem_try_alloc(len / 4 * 3 + 1);
-    int decoded = own->payload == NULL
-                      ? -1
-                      : EVP_DecodeBlock(own->payload, (const unsigned char *)text, (int)len);
-    if (decoded < 0) {
-        return false;
-    }
-    own->payload_len = (size_t)decoded - padding;
-    return true;
-}
-
 static bool read_payload(struct publication *own, struct request *request, const json_t *body)
 {
     const json_t *plain = json_object_get(body, "payload");
@@ -113,17 +80,17 @@ static bool read_payload(struct publication *own, struct request *request, const
     if (given == NULL) {
         return true; /* an empty message */
     }
-    size_t len = json_string_length(given);
-    if (given == coded) {
-        return decode_base64(own, json_string_value(given), len) ||
-               bad_body(request, "payload_base64 must be base64 with padding");
-    }
-    own->payload = mem_try_alloc(len + 1);
+    struct slice text = slice_of(json_string_value(given), json_string_length(given));
+    own->payload = mem_try_alloc(text.len + 1);
     if (own->payload == NULL) {
         return bad_body(request, "no memory for the payload");
     }
-    memcpy(own->payload, json_string_value(given), len);
-    own->payload_len = len;
+    if (given == coded) {
+        return base64_read(text, BASE64_PADDED, own->payload, text.len, &own->payload_len) ||
+               bad_body(request, "payload_base64 must be base64 with padding");
+    }
+    memcpy(own->payload, text.data, text.len);
+    own->payload_len = text.len;
     return true;
 }
 

@@ -1,8 +1,8 @@
 #include "node/retained.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/message.h"
@@ -24,20 +24,6 @@
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-/* Adds `,"payload_base64":"..."`. */
-static void add_base64(struct text *out, struct slice payload)
-{
-    unsigned char coded[65];
-    text_add(out, ",\"payload_base64\":\"");
-    for (size_t at = 0; at < payload.len;) {
-        size_t part = payload.len - at < 48 ? payload.len - at : 48;
-        int len = EVP_EncodeBlock(coded, payload.data + at, (int)part);
-        text_add_bytes(out, coded, (size_t)len);
-        at += part;
-    }
-    text_add(out, "\"");
-}
-
 /* At most `shown` bytes of the payload; as text too, when all of it is shown and it is text. */
 static void add_message(struct text *out, const struct message *message, size_t shown)
 {
@@ -53,7 +39,9 @@ static void add_message(struct text *out, const struct message *message, size_t 
             describe__text(out, "payload", payload);
         }
         payload.len = whole ? payload.len : shown;
-        add_base64(out, payload);
+        text_add(out, ",\"payload_base64\":\"");
+        base64_add(out, payload, BASE64_PADDED);
+        text_add(out, "\"");
     }
     text_add(out, "}");
 }

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "node/auth/jwt_priv.h"
 
-/* Bytes of a signature in base64: an RSA key has 8192 bits at most. */
-#define SIGNATURE_TEXT_MAX 1400u
+#define SIGNATURE_BYTES_MAX 1024u /* an RSA key has 8192 bits at most */
 
 /* ---- a verifier ------------------------------------------------------------------------------ */
 
@@ -61,42 +61,6 @@ void jwt_claims_fini(struct jwt_claims *claims)
     grants_fini(&claims->grants);
 }
 
-/* ---- base64url ------------------------------------------------------------------------------- */
-
-static int value_of(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    return c == '-' ? 62 : (c == '_' ? 63 : -1);
-}
-
-bool jwt__base64url(struct slice text, uint8_t *out, size_t *len)
-{
-    uint32_t bits = 0;
-    unsigned count = 0; /* of bits that are not written yet */
-    *len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        int value = value_of(text.data[i]);
-        if (value < 0) {
-            return false;
-        }
-        bits = (bits << 6 | (uint32_t)value) & 0xffff;
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            out[(*len)++] = (uint8_t)(bits >> count);
-        }
-    }
-    return text.len % 4 != 1 && (bits & (BIT(count) - 1)) == 0;
-}
-
 /* ---- a token --------------------------------------------------------------------------------- */
 
 struct token {
@@ -129,7 +93,7 @@ static bool split(struct slice text, struct token *token)
 static json_t *object_of(struct slice part, uint8_t *buffer)
 {
     size_t len = 0;
-    if (!jwt__base64url(part, buffer, &len)) {
+    if (!base64_read(part, BASE64_URL, buffer, part.len, &len)) {
         return NULL;
     }
     json_t *json = json_loadb((const char *)buffer, len, JSON_REJECT_DUPLICATES, NULL);
@@ -189,10 +153,9 @@ static bool is_signed(const struct jwt_verifier *verifier, enum jwt_algorithm al
 static enum err judge_signature(const struct jwt_verifier *verifier, const struct token *token,
                                 enum jwt_algorithm algorithm, const char **why)
 {
-    uint8_t signature[SIGNATURE_TEXT_MAX];
+    uint8_t signature[SIGNATURE_BYTES_MAX];
     size_t len = 0;
-    if (token->signature.len > SIGNATURE_TEXT_MAX ||
-        !jwt__base64url(token->signature, signature, &len) ||
+    if (!base64_read(token->signature, BASE64_URL, signature, sizeof(signature), &len) ||
         !is_signed(verifier, algorithm, token->message, slice_of(signature, len))) {
         *why = "the signature of the token is not right";
         return ERR_INVALID;

@@ -71,12 +71,6 @@ void jwt__keys_fini(struct jwt_keys *keys);
 
 bool jwt__key_verify(const struct jwt_key *key, struct slice message, struct slice signature);
 
-/*
- * Decodes base64url without padding, strictly: no other characters, no bits left over, so a token
- * has one spelling. `out` has room for text.len bytes.
- */
-bool jwt__base64url(struct slice text, uint8_t *out, size_t *len);
-
 /* Judges the claims of a token whose signature is right. `why` as for jwt_verify. */
 must_check enum err jwt__claims_judge(const struct jwt_verifier *verifier, struct json_t *payload,
                                       uint64_t now_ms, struct jwt_claims *claims, const char **why);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/topic.h"
-#include "node/auth/base64_priv.h"
+#include "base/base64.h"
 
 /* What a file may ask of the machine for one password. */
 #define SCRYPT_MEMORY_MAX (64u * 1024 * 1024)
@@ -27,7 +27,7 @@ struct format {
     uint8_t key_len_min; /* of each */
     uint8_t key_len_max;
     uint8_t salt_len_min;
-    enum base64_padding padding;
+    enum base64_form base64;
 };
 
 static const struct format formats[PASSWORD_KIND_COUNT] = {
@@ -38,7 +38,7 @@ static const struct format formats[PASSWORD_KIND_COUNT] = {
                          .key_len_min = 16,
                          .key_len_max = 64,
                          .salt_len_min = 8,
-                         .padding = BASE64_UNPADDED},
+                         .base64 = BASE64_UNPADDED},
     [PASSWORD_PBKDF2] = {.name = "$pbkdf2-sha512$",
                          .costs = {{"i", 1000, PBKDF2_ITERATIONS_MAX}},
                          .cost_count = 1,
@@ -46,7 +46,7 @@ static const struct format formats[PASSWORD_KIND_COUNT] = {
                          .key_len_min = 16,
                          .key_len_max = 64,
                          .salt_len_min = 8,
-                         .padding = BASE64_UNPADDED},
+                         .base64 = BASE64_UNPADDED},
     [PASSWORD_ARGON2ID] = {.name = "$argon2id$v=19$",
                            .costs = {{"m", 8, ARGON2_KIB_MAX}, {"t", 1, 10}, {"p", 1, 8}},
                            .cost_count = 3,
@@ -54,7 +54,7 @@ static const struct format formats[PASSWORD_KIND_COUNT] = {
                            .key_len_min = 16,
                            .key_len_max = 64,
                            .salt_len_min = 8,
-                           .padding = BASE64_UNPADDED},
+                           .base64 = BASE64_UNPADDED},
     [PASSWORD_SCRAM] = {.name = "$scram-sha-256$",
                         .costs = {{"i", SCRAM_ITERATIONS_MIN, PBKDF2_ITERATIONS_MAX}},
                         .cost_count = 1,
@@ -62,13 +62,13 @@ static const struct format formats[PASSWORD_KIND_COUNT] = {
                         .key_len_min = 32,
                         .key_len_max = 32,
                         .salt_len_min = 8,
-                        .padding = BASE64_UNPADDED},
+                        .base64 = BASE64_UNPADDED},
     [PASSWORD_MOSQUITTO6] = {.name = "$6$",
                              .keys = 1,
                              .key_len_min = 64,
                              .key_len_max = 64,
                              .salt_len_min = 1,
-                             .padding = BASE64_PADDED},
+                             .base64 = BASE64_PADDED},
     [PASSWORD_MOSQUITTO7] = {.name = "$7$",
                              .costs = {{NULL, 1, PBKDF2_ITERATIONS_MAX}},
                              .cost_count = 1,
@@ -76,7 +76,7 @@ static const struct format formats[PASSWORD_KIND_COUNT] = {
                              .key_len_min = 64,
                              .key_len_max = 64,
                              .salt_len_min = 1,
-                             .padding = BASE64_PADDED},
+                             .base64 = BASE64_PADDED},
 };
 
 static enum password_kind kind_of(struct slice text)
@@ -202,7 +202,7 @@ static enum err check_together(const struct password_hash *hash, struct text *er
 static bool read_salt(struct slice text, const struct format *format, struct password_hash *hash)
 {
     size_t len = 0;
-    if (!base64_read(text, format->padding, hash->salt, sizeof(hash->salt), &len) ||
+    if (!base64_read(text, format->base64, hash->salt, sizeof(hash->salt), &len) ||
         len < format->salt_len_min) {
         return false;
     }
@@ -213,7 +213,7 @@ static bool read_salt(struct slice text, const struct format *format, struct pas
 static bool read_key(struct slice text, const struct format *format, struct password_hash *hash)
 {
     size_t len = 0;
-    if (!base64_read(text, format->padding, hash->key + hash->key_len, format->key_len_max, &len) ||
+    if (!base64_read(text, format->base64, hash->key + hash->key_len, format->key_len_max, &len) ||
         len < format->key_len_min) {
         return false;
     }
@@ -292,10 +292,10 @@ void password_print(const struct password_hash *hash, struct text *out)
     size_t key_len = hash->key_len / format->keys;
     text_add(out, format->name);
     print_costs(hash, out);
-    base64_add(out, slice_of(hash->salt, hash->salt_len), format->padding);
+    base64_add(out, slice_of(hash->salt, hash->salt_len), format->base64);
     for (uint8_t i = 0; i < format->keys; i++) {
         text_add(out, "$");
-        base64_add(out, slice_of(hash->key + i * key_len, key_len), format->padding);
+        base64_add(out, slice_of(hash->key + i * key_len, key_len), format->base64);
     }
 }
 

@@ -5,12 +5,13 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "codec/topic.h"
-#include "node/auth/base64_priv.h"
 #include "node/auth/scram_keys_priv.h"
 
 #define NONCE_MAX 512
+#define HEADER_BYTES_MAX 96
 #define SERVER_NONCE_BYTES 18
 
 /*
@@ -165,7 +166,7 @@ const char *scram_create(struct slice client_first, struct scram **out)
     struct scram *scram = mem_alloc(sizeof(*scram));
     struct slice rest = client_first;
     const char *wrong = read_header(&rest, scram);
-    if (wrong == NULL && client_first.len - rest.len > BASE64_BYTES_MAX) {
+    if (wrong == NULL && client_first.len - rest.len > HEADER_BYTES_MAX) {
         wrong = "SCRAM authorization identity too long";
     }
     if (wrong == NULL) {
@@ -237,7 +238,7 @@ static bool read_final(const struct scram *scram, struct slice text, struct slic
         !base64_read(last, BASE64_PADDED, proof, SCRAM_KEY_LEN, &len) || len != SCRAM_KEY_LEN) {
         return false;
     }
-    uint8_t header[BASE64_BYTES_MAX];
+    uint8_t header[HEADER_BYTES_MAX];
     *signed_part = slice_of(text.data, (size_t)(last.data - text.data) - strlen(",p="));
     return base64_read(binding, BASE64_PADDED, header, sizeof(header), &len) &&
            slice_equal(slice_of(header, len), slice_of_text(&scram->header));

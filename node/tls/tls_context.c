@@ -102,7 +102,7 @@ static enum err set_algorithms(SSL_CTX *ssl, const struct tls_settings *settings
 static bool digest_settings(EVP_MD_CTX *policy, const struct tls_settings *settings)
 {
     const char *texts[] = {given(settings->ciphers, ""), given(settings->ciphersuites, ""),
-                           given(settings->client_crl != NULL ? "crl" : NULL, "")};
+                           settings->client_crl != NULL ? "crl" : ""};
     uint8_t choices[] = {(uint8_t)settings->client_auth, (uint8_t)settings->min_version,
                          settings->alpn_mqtt};
     bool done = EVP_DigestInit_ex(policy, EVP_sha256(), NULL) == 1 &&

@@ -2,7 +2,14 @@
 
 #include <openssl/err.h>
 
-/* Why a stream failed, in words that stay: OpenSSL's tables, and ours where they are better. */
+void tls__add_openssl_error(struct text *error)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    text_add(error, reason != NULL ? reason : "unknown error");
+    ERR_clear_error();
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
 
 /* As much of a request as OpenSSL wants to see before it gives up. */
 static bool is_http(struct slice first)
@@ -33,6 +40,7 @@ static const char *plaintext_kind(const struct tls_stream *stream)
     return NULL;
 }
 
+/* Words that stay: from OpenSSL's tables, and ours where they are better. */
 const char *tls__error_of(const struct tls_stream *stream)
 {
     const char *plaintext = plaintext_kind(stream);

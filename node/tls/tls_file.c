@@ -9,13 +9,6 @@
 /* Revocation lists of large authorities are the longest of these files. */
 #define FILE_BYTES_MAX (64 * 1024 * 1024)
 
-void tls__add_openssl_error(struct text *error)
-{
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    text_add(error, reason != NULL ? reason : "unknown error");
-    ERR_clear_error();
-}
-
 static enum err complain(struct text *error, const char *name, const char *what)
 {
     text_printf(error, "%s: %s", name, what);

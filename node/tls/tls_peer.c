@@ -41,9 +41,9 @@ static struct span add_name(struct text *store, const ASN1_STRING *string)
     return span;
 }
 
-static const ASN1_STRING *subject_entry(const X509_NAME *subject, int nid, int after)
+static const ASN1_STRING *subject_entry(const X509_NAME *subject, int nid)
 {
-    int at = X509_NAME_get_index_by_NID(subject, nid, after);
+    int at = X509_NAME_get_index_by_NID(subject, nid, -1);
     return at >= 0 ? X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)) : NULL;
 }
 
@@ -54,7 +54,7 @@ static struct span add_common_name(struct text *store, const X509_NAME *subject)
     if (at >= 0 && X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) {
         return (struct span){0};
     }
-    return add_name(store, subject_entry(subject, NID_commonName, -1));
+    return add_name(store, subject_entry(subject, NID_commonName));
 }
 
 /* These hold IA5 strings, which are ASCII; anything else in one is not read as Latin-1. */
@@ -143,8 +143,8 @@ struct tls_peer_names *tls__peer_create(X509 *certificate, bool verified,
     struct text *store = &names->store;
     const X509_NAME *subject = X509_get_subject_name(certificate);
     struct span common_name = add_common_name(store, subject);
-    struct span organization = add_name(store, subject_entry(subject, NID_organizationName, -1));
-    struct span unit = add_name(store, subject_entry(subject, NID_organizationalUnitName, -1));
+    struct span organization = add_name(store, subject_entry(subject, NID_organizationName));
+    struct span unit = add_name(store, subject_entry(subject, NID_organizationalUnitName));
     struct span serial = add_serial(store, certificate);
     struct span fingerprint = add_fingerprint(store, certificate);
     struct span identity_name = add_identity(store, certificate, common_name, identity);

@@ -76,9 +76,6 @@ must_check enum err tls__load_identity(SSL_CTX *ssl, const struct tls_settings *
 must_check enum err tls__load_authorities(SSL_CTX *ssl, const struct tls_settings *settings,
                                           EVP_MD_CTX *policy, struct text *error);
 
-/* Adds the newest complaint of OpenSSL to `error`, and forgets them all. */
-void tls__add_openssl_error(struct text *error);
-
 /* verify: whether a client's certificate is good. */
 void tls__verify_setup(SSL_CTX *ssl, const struct tls_settings *settings);
 
@@ -123,7 +120,10 @@ struct tls_peer_names *tls__peer_create(X509 *certificate, bool verified,
 const struct tls_peer *tls__peer_view(const struct tls_peer_names *names);
 void tls__peer_destroy(struct tls_peer_names *names); /* NULL is allowed */
 
-/* error: the word for the log, constant. Empties OpenSSL's queue. */
+/* error: what OpenSSL complains of, in words. */
+/* Why the stream failed: a word for the log, constant. */
 const char *tls__error_of(const struct tls_stream *stream);
+/* Adds the newest complaint of OpenSSL to `error`, and forgets them all. */
+void tls__add_openssl_error(struct text *error);
 
 #endif

@@ -7,8 +7,8 @@
 #include <openssl/sha.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "node/auth/jwt.h"
-#include "node/auth/jwt_priv.h"
 #include "tests/fuzz/fuzz.h"
 
 #define NOW_MS 1700000000000u
@@ -28,33 +28,19 @@ static struct jwt_verifier *verifier_create(void)
     return verifier;
 }
 
-static void add_base64url(struct text *out, struct slice bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        size_t count = bytes.len - i < 3 ? bytes.len - i : 3;
-        uint32_t bits = (uint32_t)bytes.data[i] << 16;
-        bits |= count > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0;
-        bits |= count > 2 ? bytes.data[i + 2] : 0;
-        for (size_t j = 0; j <= count; j++) {
-            text_add_bytes(out, &digits[bits >> (18 - 6 * j) & 63], 1);
-        }
-    }
-}
-
 static struct text sign(struct slice both)
 {
     struct text token = {.data = NULL};
     uint8_t mac[SHA256_DIGEST_LENGTH];
     const uint8_t *end = both.len > 0 ? memchr(both.data, '\n', both.len) : NULL;
     size_t len = end != NULL ? (size_t)(end - both.data) : both.len;
-    add_base64url(&token, slice_of(both.data, len));
+    base64_add(&token, slice_of(both.data, len), BASE64_URL);
     text_add(&token, ".");
-    add_base64url(&token, slice_from(both, end != NULL ? len + 1 : len));
+    base64_add(&token, slice_from(both, end != NULL ? len + 1 : len), BASE64_URL);
     ASSERT(HMAC(EVP_sha256(), SECRET, (int)strlen(SECRET), (const uint8_t *)token.data, token.len,
                 mac, NULL) != NULL);
     text_add(&token, ".");
-    add_base64url(&token, slice_of(mac, sizeof mac));
+    base64_add(&token, slice_of(mac, sizeof mac), BASE64_URL);
     return token;
 }
 
@@ -89,13 +75,13 @@ static void check_base64url(struct slice bytes)
 {
     struct text text = {.data = NULL};
     size_t len = 0;
-    add_base64url(&text, bytes);
+    base64_add(&text, bytes, BASE64_URL);
     uint8_t *out = malloc(text.len + 1), *back = malloc(bytes.len + 1);
-    ASSERT(jwt__base64url(slice_of(text.data, text.len), out, &len));
+    ASSERT(base64_read(slice_of(text.data, text.len), BASE64_URL, out, text.len, &len));
     ASSERT(slice_equal(slice_of(out, len), bytes));
-    if (jwt__base64url(bytes, back, &len)) {
+    if (base64_read(bytes, BASE64_URL, back, bytes.len, &len)) {
         struct text again = {.data = NULL};
-        add_base64url(&again, slice_of(back, len));
+        base64_add(&again, slice_of(back, len), BASE64_URL);
         ASSERT(slice_equal(slice_of(again.data, again.len), bytes));
         text_fini(&again);
     }

@@ -4,8 +4,8 @@
  *
  * What is accepted is exactly what printing it gives.
  */
+#include "base/crc32c.h"
 #include "base/text.h"
-#include "storage/crc32c.h"
 #include "storage/wal_manifest.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "storage/crc32c.h"
+#include "base/crc32c.h"
 #include "storage/wal_snapshot.h"
 #include "storage/wal_snapshot_priv.h"
 #include "storage/wal_state.h"

@@ -29,8 +29,8 @@ struct broker *broker_start(const char *const *settings);
 struct broker *broker_start_yaml(const char *const *settings, const char *yaml);
 
 /*
- * True when a broker with these settings ends by itself, not with status 0, and says `text`. Else it is
- * told what happened.
+ * True when a broker with these settings ends by itself, not with status 0, and says `text`. Else
+ * it is told what happened.
  */
 bool broker_refuses(const char *const *settings, const char *yaml, const char *text);
 

@@ -1,6 +1,3 @@
-#include "node/http_daemon.h"
-
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -198,34 +195,6 @@ static void a_web_page_may_not_change_levels(void **state)
     assert_int_equal(log_level_of(LOG_CONN), LOG_LEVEL_OFF);
 }
 
-static bool loopback(const char *address)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    if (inet_pton(AF_INET, address, &v4.sin_addr) == 1) {
-        return http_is_loopback((struct sockaddr *)&v4);
-    }
-    assert_int_equal(inet_pton(AF_INET6, address, &v6.sin6_addr), 1);
-    return http_is_loopback((struct sockaddr *)&v6);
-}
-
-static void only_loopback_addresses_may_change_levels(void **state)
-{
-    (void)state;
-    assert_true(loopback("127.0.0.1"));
-    assert_true(loopback("127.255.0.9"));
-    assert_true(loopback("::1"));
-    assert_true(loopback("::ffff:127.0.0.1"));
-    assert_false(loopback("10.0.0.127"));
-    assert_false(loopback("128.0.0.1"));
-    assert_false(loopback("0.0.0.0"));
-    assert_false(loopback("::"));
-    assert_false(loopback("::ffff:10.0.0.1"));
-    assert_false(loopback("::127.0.0.1"));
-    assert_false(loopback("7f00::1"));
-    assert_false(http_is_loopback(&(struct sockaddr){.sa_family = AF_UNIX}));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,7 +214,6 @@ int main(void)
         with_server(a_wrong_filter_is_explained_and_changes_nothing),
         with_server(a_long_filter_is_refused),
         with_server(a_web_page_may_not_change_levels),
-        cmocka_unit_test(only_loopback_addresses_may_change_levels),
     };
     return log_set_filter("off") == ERR_OK ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -2,21 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/un.h>
 
 #include "tests/unit/node/node_support.h"
 
 static struct ip ip(const char *text)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     struct ip out;
-    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
-        assert_true(ip_of_sockaddr((struct sockaddr *)&v4, &out));
-    } else {
-        assert_int_equal(inet_pton(AF_INET6, text, &v6.sin6_addr), 1);
-        assert_true(ip_of_sockaddr((struct sockaddr *)&v6, &out));
-    }
+    assert_true(ip_of_text(text, &out));
     return out;
 }
 
@@ -149,14 +141,6 @@ static void a_network_that_is_too_long_is_refused(void **state)
     }
 }
 
-static void a_unix_socket_has_no_ip_address(void **state)
-{
-    (void)state;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct ip out;
-    assert_false(ip_of_sockaddr((struct sockaddr *)&address, &out));
-}
-
 /* Each bit of an address counts up to the length, and none behind it. */
 static void every_length_is_exact(void **state)
 {
@@ -193,7 +177,6 @@ int main(void)
         cmocka_unit_test(ipv4_in_ipv6_is_ipv4),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(a_network_that_is_too_long_is_refused),
-        cmocka_unit_test(a_unix_socket_has_no_ip_address),
         cmocka_unit_test(every_length_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

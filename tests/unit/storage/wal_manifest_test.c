@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "storage/crc32c.h"
+#include "base/crc32c.h"
 #include "tests/unit/storage/faulty_files_support.h"
 
 static struct faulty_files disk;

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/crc32c.h"
 #include "base/log.h"
-#include "storage/crc32c.h"
 
 #define SMALL_SEGMENT 12288u /* 4 KiB of frames */
 #define FRAMES_AT 8192u

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "storage/crc32c.h"
+#include "base/crc32c.h"
 #include "storage/wal_snapshot_priv.h"
 #include "tests/unit/storage/faulty_files_support.h"
 

@@ -240,7 +240,7 @@ static void a_file_is_read_or_the_reason_is_told(void **state)
     assert_int_equal(read_file(path, &error), ERR_OK);
     assert_null(error.data);
     assert_int_equal(truncate(path, ACL_FILE_BYTES_MAX + 1), 0);
-    assert_int_equal(read_file(path, &error), ERR_FULL);
+    assert_int_equal(read_file(path, &error), ERR_RANGE);
     text_fini(&error);
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
+#include "base/crc32c.h"
+#include "base/crc32c_priv.h"
 #include "base/macros.h"
-#include "storage/crc32c.h"
-#include "storage/crc32c_priv.h"
 
 struct vector {
     const char *what;

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "storage/crc32c_priv.h"
+#include "base/crc32c_priv.h"
 
 /* The last part has no use for it. */
 __attribute__((unused)) static inline uint64_t load_u64(const uint8_t *data)

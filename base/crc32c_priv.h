@@ -2,8 +2,8 @@
  * crc32c_priv: the ways to compute crc32c. They take and give the inner state of the CRC, which is
  * its complement.
  */
-#ifndef PULSE_STORAGE_CRC32C_PRIV_H
-#define PULSE_STORAGE_CRC32C_PRIV_H
+#ifndef PULSE_BASE_CRC32C_PRIV_H
+#define PULSE_BASE_CRC32C_PRIV_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
-#include "storage/crc32c.h"
+#include "base/crc32c.h"
 
-#include "storage/crc32c_priv.h"
+#include "base/crc32c_priv.h"
 
 #define POLYNOMIAL 0x82f63b78u /* bits reversed, as CRC32C wants them */
 

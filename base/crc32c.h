@@ -5,8 +5,8 @@
  * Thread    any.
  * Source    RFC 3720, B.4 has test vectors.
  */
-#ifndef PULSE_STORAGE_CRC32C_H
-#define PULSE_STORAGE_CRC32C_H
+#ifndef PULSE_BASE_CRC32C_H
+#define PULSE_BASE_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
