@@ -38,18 +38,10 @@ static bool may_begin(struct slice bytes, const char *word, size_t len)
 
 /* ---- version 1: a line of text --------------------------------------------------------------- */
 
-/* Cuts the word up to the next blank, or all, off. The words are separated by exactly one. */
+/* Words are separated by exactly one blank. */
 static struct slice next_word(struct slice *rest)
 {
-    const uint8_t *blank = rest->len > 0 ? memchr(rest->data, ' ', rest->len) : NULL;
-    struct slice word = *rest;
-    if (blank == NULL) {
-        *rest = slice_of(NULL, 0);
-        return word;
-    }
-    word.len = (size_t)(blank - rest->data);
-    *rest = slice_from(*rest, word.len + 1);
-    return word;
+    return slice_cut(rest, ' ');
 }
 
 /* 0 to 65535 without zeros in front. */

@@ -128,34 +128,9 @@ static bool is_token(struct slice s)
     return s.len > 0;
 }
 
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t';
-}
-
 static struct slice trim(struct slice s)
 {
-    while (s.len > 0 && is_blank(s.data[0])) {
-        s = slice_from(s, 1);
-    }
-    while (s.len > 0 && is_blank(s.data[s.len - 1])) {
-        s.len--;
-    }
-    return s;
-}
-
-/* What stands before the first `separator`; `*rest` is what stands behind it, and is empty with
- * data NULL when there is none. */
-static struct slice cut(struct slice s, char separator, struct slice *rest)
-{
-    const uint8_t *at = s.len > 0 ? memchr(s.data, separator, s.len) : NULL;
-    if (at == NULL) {
-        *rest = slice_of(NULL, 0);
-        return s;
-    }
-    size_t len = (size_t)(at - s.data);
-    *rest = slice_from(s, len + 1);
-    return slice_of(s.data, len);
+    return slice_trim(s, " \t");
 }
 
 /* The next item of a list with commas; false at its end. */
@@ -164,7 +139,7 @@ static bool next_item(struct slice *list, struct slice *item)
     if (list->data == NULL) {
         return false;
     }
-    *item = trim(cut(*list, ',', list));
+    *item = trim(slice_cut(list, ','));
     return true;
 }
 
@@ -184,7 +159,7 @@ static bool has_control_char(struct slice line)
  */
 static bool next_line(struct slice *rest, struct slice *line)
 {
-    *line = cut(*rest, '\n', rest);
+    *line = slice_cut(rest, '\n');
     if (line->len == 0 || line->data[line->len - 1] != '\r') {
         return false;
     }
@@ -204,9 +179,9 @@ static bool may_be_http(struct slice bytes)
 
 static enum refusal read_request_line(struct slice line, struct request *request)
 {
-    struct slice rest;
-    request->method = cut(line, ' ', &rest);
-    request->target = cut(rest, ' ', &request->version);
+    request->method = slice_cut(&line, ' ');
+    request->target = slice_cut(&line, ' ');
+    request->version = line;
     if (!is_token(request->method) || request->target.len == 0 || request->version.len == 0) {
         return REFUSED_BAD_LINE;
     }
@@ -250,8 +225,8 @@ static enum refusal note_field(struct request *request, enum field field, struct
 
 static enum refusal read_field(struct slice line, struct request *request)
 {
-    struct slice value;
-    struct slice name = cut(line, ':', &value);
+    struct slice value = line;
+    struct slice name = slice_cut(&value, ':');
     if (value.data == NULL || !is_token(name)) {
         return REFUSED_BAD_FIELD; /* also a folded line: it begins with a blank */
     }
@@ -298,8 +273,8 @@ static size_t find_end(struct slice bytes)
 /* What can be said of a request that has not ended yet. */
 static enum refusal check_start(struct slice bytes)
 {
-    struct slice behind;
-    struct slice line = cut(bytes, '\n', &behind);
+    struct slice behind = bytes;
+    struct slice line = slice_cut(&behind, '\n');
     if (!may_be_http(bytes)) {
         return REFUSED_NOT_HTTP;
     }
@@ -314,9 +289,9 @@ static enum refusal check_start(struct slice bytes)
 /* Also "http://host/path", which servers must understand (RFC 7230 section 5.3.2). */
 static bool path_matches(struct slice target, const char *path)
 {
-    struct slice query;
     static const char *const schemes[] = {"http://", "https://"};
-    target = cut(target, '?', &query);
+    struct slice rest = target;
+    target = slice_cut(&rest, '?'); /* without its query */
     for (size_t i = 0; i < ARRAY_COUNT(schemes); i++) {
         size_t len = strlen(schemes[i]);
         if (target.len > len && strncasecmp((const char *)target.data, schemes[i], len) == 0) {

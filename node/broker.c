@@ -144,13 +144,21 @@ static enum err load_auth(struct broker *broker)
     return err;
 }
 
+static void warn_of_open_doors(const struct broker *broker)
+{
+    if (!broker->config->auth_enabled && listener_is_public(broker, false)) {
+        log_warning(LOG_AUTH, "everybody who reaches this node may do everything: auth.enabled is "
+                              "false");
+    } else if (broker->config->auth_enabled && listener_is_public(broker, true)) {
+        log_warning(LOG_AUTH, "passwords and messages go over the network in the clear where a "
+                              "listener has no TLS");
+    }
+}
+
 enum err broker_load_secrets(struct broker *broker)
 {
     enum err err = listener_load_tls(broker);
-    if (!broker->config->auth_enabled && listener_is_public(broker)) {
-        log_warning(LOG_AUTH, "everybody who reaches this node may do everything: auth.enabled is "
-                              "false");
-    }
+    warn_of_open_doors(broker);
     return err == ERR_OK && broker->config->auth_enabled ? load_auth(broker) : err;
 }
 

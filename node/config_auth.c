@@ -31,7 +31,7 @@ enum err config__read_chain(const char *text,
     size_t count = 0;
     struct slice rest = slice_text(text);
     while (rest.data != NULL) {
-        enum auth_provider_kind kind = find_provider(config__cut(&rest, ','));
+        enum auth_provider_kind kind = find_provider(config__next_item(&rest));
         if (kind == AUTH_PROVIDER_COUNT || seen[kind]) {
             return ERR_SYNTAX;
         }

@@ -33,9 +33,9 @@ static bool is_area(struct slice word)
 /* `item` is a level, or area=level. */
 static bool is_log_item(struct slice item)
 {
-    struct slice area = config__cut(&item, '=');
+    struct slice area = slice_trim(slice_cut(&item, '='), " \t");
     bool pair = item.data != NULL;
-    return pair ? is_area(area) && is_level(config__trimmed(item)) : is_level(area);
+    return pair ? is_area(area) && is_level(slice_trim(item, " \t")) : is_level(area);
 }
 
 /* As log_set_filter, which would be in effect at once: a configuration is judged before it counts.

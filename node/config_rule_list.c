@@ -4,24 +4,9 @@
 #include "node/auth/auth.h"
 #include "node/network_list.h"
 
-struct slice config__trimmed(struct slice s)
+struct slice config__next_item(struct slice *list)
 {
-    while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
-        s = slice_from(s, 1);
-    }
-    while (s.len > 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t')) {
-        s.len--;
-    }
-    return s;
-}
-
-struct slice config__cut(struct slice *rest, char mark)
-{
-    const uint8_t *at = rest->len > 0 ? memchr(rest->data, mark, rest->len) : NULL;
-    size_t len = at == NULL ? rest->len : (size_t)(at - rest->data);
-    struct slice before = config__trimmed(slice_of(rest->data, len));
-    *rest = at == NULL ? slice_of(NULL, 0) : slice_from(*rest, len + 1);
-    return before;
+    return slice_trim(slice_cut(list, ','), " \t");
 }
 
 bool config__all_items(const char *text, bool (*is_good)(struct slice item))
@@ -29,7 +14,7 @@ bool config__all_items(const char *text, bool (*is_good)(struct slice item))
     struct slice rest = slice_text(text);
     bool good = true;
     while (good && rest.data != NULL) {
-        good = is_good(config__cut(&rest, ','));
+        good = is_good(config__next_item(&rest));
     }
     return good;
 }

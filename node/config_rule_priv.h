@@ -14,11 +14,10 @@
 /* ERR_SYNTAX when there are control characters in it. */
 enum err config__check_name(const char *text);
 
-struct slice config__trimmed(struct slice s);
-
-/* What stands before the first `mark` in `*rest`, trimmed, or all of it; `*rest` becomes what is
- * behind, with NULL as its data when there is no mark. */
-struct slice config__cut(struct slice *rest, char mark);
+/* Cuts the next item, trimmed, off a list with commas; `*list` has NULL as its data behind the
+ * last.
+ */
+struct slice config__next_item(struct slice *list);
 
 /* Is `text` a list, separated by commas, of which `is_good` likes every item? */
 bool config__all_items(const char *text, bool (*is_good)(struct slice item));

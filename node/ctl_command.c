@@ -33,15 +33,21 @@ int ctl__fail(const char *format, ...)
     return CTL_FAILED;
 }
 
+/* Is it an option of the verb? */
+static bool is_for(const struct ctl_verb *verb, const struct option *option)
+{
+    char padded[48];
+    snprintf(padded, sizeof(padded), " %s ", option->name);
+    return option < options + CTL_COMMON_OPTIONS || strstr(verb->options, padded) != NULL;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void print_options(const struct ctl_verb *verb)
 {
     for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
         char name[40];
-        char padded[48];
-        snprintf(padded, sizeof(padded), " %s ", options[i].name);
-        if (i >= CTL_COMMON_OPTIONS && verb != NULL && strstr(verb->options, padded) == NULL) {
+        if (verb != NULL && !is_for(verb, &options[i])) {
             continue;
         }
         snprintf(name, sizeof(name), "--%s %s", options[i].name, options[i].value);
@@ -90,13 +96,6 @@ static const struct option *find_option(const char *name, size_t len)
         }
     }
     return NULL;
-}
-
-static bool is_for(const struct ctl_verb *verb, const struct option *option)
-{
-    char padded[48];
-    snprintf(padded, sizeof(padded), " %s ", option->name);
-    return option < options + CTL_COMMON_OPTIONS || strstr(verb->options, padded) != NULL;
 }
 
 static const char **field(struct ctl *ctl, const struct option *option)

@@ -49,8 +49,8 @@ struct listening {
 must_check enum err listener_bind(struct broker *broker);
 /* Reads certificates and keys. As the user that the broker is to be. */
 must_check enum err listener_load_tls(struct broker *broker);
-/* Can others than this machine reach a listener? */
-bool listener_is_public(const struct broker *broker);
+/* Can others than this machine reach a listener (one without TLS)? */
+bool listener_is_public(const struct broker *broker, bool without_tls);
 /* Lets clients come. */
 must_check enum err listener_start(struct broker *broker);
 /*

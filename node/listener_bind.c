@@ -14,6 +14,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/ip.h"
+#include "node/privileges.h"
 #include "node/worker.h"
 
 /* Sockets of listeners, one for each worker, bound and not yet listening. */
@@ -151,6 +153,11 @@ static bool bind_path(struct broker *broker, size_t index, const struct config_l
 {
     int fd = bind_unix(config->bind + strlen(LISTENER_UNIX_PREFIX), config->unix_mode, why);
     broker->listeners[index].made_path = fd >= 0;
+    const char *path = config->bind + strlen(LISTENER_UNIX_PREFIX);
+    if (fd >= 0 && privileges_hand_over(path, broker->config->server_user) != ERR_OK) {
+        *why = "it can't be handed over to server.user";
+        fd = keep_if(false, fd);
+    }
     for (unsigned i = 0; i < broker->worker_count && fd >= 0; i++) {
         int own = i == 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
         broker->workers[i]->listenings[index].fd = own;
@@ -213,23 +220,23 @@ enum err listener_bind(struct broker *broker)
     return err;
 }
 
-static bool is_loopback(const struct sockaddr_storage *address)
+/* Unix sockets are of this machine. */
+static bool is_elsewhere(int fd)
 {
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
-        return ntohl(in4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-    return address->ss_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(address);
+    struct ip ip;
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+           ip_of_sockaddr((struct sockaddr *)&address, &ip) && !ip_is_loopback(&ip);
 }
 
-bool listener_is_public(const struct broker *broker)
+bool listener_is_public(const struct broker *broker, bool without_tls)
 {
     for (size_t i = 0; i < broker->listener_count; i++) {
-        struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-        socklen_t len = sizeof(address);
-        int fd = broker->workers[0]->listenings[i].fd;
-        if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 && !is_loopback(&address)) {
+        if (without_tls && broker->listeners[i].config->tls) {
+            continue;
+        }
+        if (is_elsewhere(broker->workers[0]->listenings[i].fd)) {
             return true;
         }
     }

@@ -78,25 +78,11 @@ static enum err fail(struct text *error, struct slice item, const char *why)
     return ERR_SYNTAX;
 }
 
-static struct slice next_item(const char **text)
+static enum err read_networks(struct slice rest, struct network_list *list, struct text *error)
 {
-    size_t len = strcspn(*text, ",");
-    struct slice item = slice_of(*text, len);
-    *text += len;
-    while (item.len > 0 && item.data[0] == ' ') {
-        item = slice_from(item, 1);
-    }
-    while (item.len > 0 && item.data[item.len - 1] == ' ') {
-        item.len--;
-    }
-    return item;
-}
-
-static enum err read_networks(const char *text, struct network_list *list, struct text *error)
-{
-    for (;;) {
+    while (rest.data != NULL) {
         char copy[NETWORK_TEXT_MAX] = {0};
-        struct slice item = next_item(&text);
+        struct slice item = slice_trim(slice_cut(&rest, ','), " ");
         if (item.len >= sizeof(copy)) {
             return fail(error, item, "is too long");
         }
@@ -106,25 +92,23 @@ static enum err read_networks(const char *text, struct network_list *list, struc
             return fail(error, item, why);
         }
         list->count++;
-        if (*text == '\0') {
-            return ERR_OK;
-        }
-        text++;
     }
+    return ERR_OK;
 }
 
 enum err network_list_parse(const char *text, struct network_list **out, struct text *error)
 {
+    struct slice all = text != NULL && text[0] != '\0' ? slice_text(text) : slice_of(NULL, 0);
     size_t most = 1;
-    for (const char *at = text; at != NULL && *at != '\0'; at++) {
-        most += *at == ',';
+    for (size_t i = 0; i < all.len; i++) {
+        most += all.data[i] == ',';
     }
     struct network_list *list = mem_try_alloc(sizeof(*list) + most * sizeof(list->networks[0]));
     if (list == NULL) {
         return ERR_MEMORY;
     }
     list->count = 0;
-    enum err err = text == NULL || text[0] == '\0' ? ERR_OK : read_networks(text, list, error);
+    enum err err = read_networks(all, list, error);
     if (err != ERR_OK) {
         network_list_destroy(list);
         return err;

@@ -43,3 +43,17 @@ enum err privileges_drop(const char *user)
     log_notice(LOG_MAIN, "running as another user", log_text("user", user));
     return ERR_OK;
 }
+
+enum err privileges_hand_over(const char *path, const char *user)
+{
+    const struct passwd *entry = user[0] == '\0' ? NULL : getpwnam(user);
+    if (entry == NULL || entry->pw_uid == geteuid()) {
+        return ERR_OK; /* privileges_drop tells of a user that isn't there */
+    }
+    if (chown(path, entry->pw_uid, entry->pw_gid) != 0) {
+        log_error(LOG_MAIN, "can't hand a file over to server.user", log_text("path", path),
+                  log_text("error", strerror(errno)));
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}

@@ -14,4 +14,7 @@
 /* Becomes `user`, with its groups; "" stays who it is. */
 must_check enum err privileges_drop(const char *user);
 
+/* Makes `path` the file of `user`, as which the broker will run; "" leaves it as it is. Logged. */
+must_check enum err privileges_hand_over(const char *path, const char *user);
+
 #endif

@@ -281,7 +281,19 @@ static void post(struct worker *worker, unsigned to, struct message *message,
 
 /* ---- shared subscriptions -------------------------------------------------------------------- */
 
-/* Delivers or posts to `member`. False: its session, which would be here, is gone. */
+/* It was when the message left its publisher's worker; and the session may be another client's by
+ * now, who may not have it. */
+static bool is_member(const struct session *session, const struct share_group *group)
+{
+    const struct subscription *sub = session->subscriptions;
+    while (sub != NULL && sub->group != group) {
+        sub = sub->next_of_session;
+    }
+    return sub != NULL;
+}
+
+/* Delivers or posts to `member`. False: its session, which would be here, is gone, or has left the
+ * group. */
 static bool give_to_member(struct worker *worker, struct message *message,
                            struct share_group *group, const struct share_member *member,
                            struct receipt **receipt)
@@ -292,7 +304,7 @@ static bool give_to_member(struct worker *worker, struct message *message,
         return true;
     }
     struct session *session = session_table_get(&worker->sessions, member->session);
-    if (session == NULL) {
+    if (session == NULL || !is_member(session, group)) {
         return false;
     }
     struct encoder encoder;

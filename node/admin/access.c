@@ -22,22 +22,10 @@
 
 /* ---- the token ------------------------------------------------------------------------------- */
 
-static bool is_blank(char byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
-}
-
 /* What of a header's or a file's text is the token. */
 static struct slice trim(const char *text, size_t len)
 {
-    while (len > 0 && is_blank(*text)) {
-        text++;
-        len--;
-    }
-    while (len > 0 && is_blank(text[len - 1])) {
-        len--;
-    }
-    return slice_of(text, len);
+    return slice_trim(slice_of(text, len), " \t\r\n");
 }
 
 /* What a header can carry (RFC 6750 section 2.1, and a little more). */

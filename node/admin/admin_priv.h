@@ -2,10 +2,10 @@
  * What the files of the admin API know about one another: the API itself, a request, and an errand:
  * a request's question to the workers.
  *
- *     dispatch.c (library's callbacks) -> access.c (who may) -> routes.def -> a handler ->
- * request__reply |            ^
- *                                                                             +- errand: --+
- *                                                                                worker and back
+ *     dispatch.c  -->  access.c  -->  routes.def  -->  a handler  -->  request__page
+ *     (callbacks)      (who may)                          |                  ^
+ *                                                         +---- errand ------+
+ *                                                          to a worker and back
  *
  * Thread    main, but `visit` of an errand: the worker's.
  */

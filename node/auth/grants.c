@@ -13,17 +13,6 @@ void grants_fini(struct grants *grants)
     *grants = (struct grants){.group_count = 0};
 }
 
-static struct slice trimmed(struct slice s)
-{
-    while (s.len > 0 && s.data[0] == ' ') {
-        s = slice_from(s, 1);
-    }
-    while (s.len > 0 && s.data[s.len - 1] == ' ') {
-        s.len--;
-    }
-    return s;
-}
-
 static bool is_printable(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -36,7 +25,7 @@ static bool is_printable(struct slice s)
 
 static enum err add_group(struct grants *grants, struct slice name, const char **why)
 {
-    name = trimmed(name);
+    name = slice_trim(name, " ");
     if (name.len == 0 || name.len > GRANTS_GROUP_BYTES_MAX || !is_printable(name)) {
         *why = "the name of a group is not usable";
         return ERR_SYNTAX;
@@ -53,18 +42,14 @@ static enum err add_group(struct grants *grants, struct slice name, const char *
 
 enum err grants_add_groups(struct grants *grants, struct slice list, const char **why)
 {
-    if (trimmed(list).len == 0) {
+    enum err err = ERR_OK;
+    if (slice_trim(list, " ").len == 0) {
         return ERR_OK;
     }
-    for (;;) {
-        const uint8_t *comma = memchr(list.data, ',', list.len);
-        size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
-        enum err err = add_group(grants, slice_of(list.data, len), why);
-        if (err != ERR_OK || comma == NULL) {
-            return err;
-        }
-        list = slice_from(list, len + 1);
+    while (err == ERR_OK && list.data != NULL) {
+        err = add_group(grants, slice_cut(&list, ','), why);
     }
+    return err;
 }
 
 static struct slice string_of(const json_t *json)

@@ -277,6 +277,8 @@ static void no_match_allow_lets_through_what_no_rule_denies(void **state)
     expect_subscribe_answer(c, "secret/x", RC_NOT_AUTHORIZED);
     expect_subscribe_answer(c, "#", RC_NOT_AUTHORIZED);
     expect_subscribe_answer(c, "+/x", RC_NOT_AUTHORIZED);
+    expect_publish_answer(c, "$SYS/x", RC_NOT_AUTHORIZED);
+    expect_subscribe_answer(c, "$SYS/#", RC_SUCCESS);
 }
 
 /* ---- values of the client -------------------------------------------------------------------- */

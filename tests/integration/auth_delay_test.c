@@ -1,11 +1,13 @@
 /* Logins and time: who guesses waits, others do not; many at once; clients that go meanwhile. */
 #include "tests/integration/auth_support.h"
 #include "tests/integration/metrics.h"
+#include "tests/integration/secure_listener.h"
 #include "tests/integration/suite.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -292,6 +294,70 @@ static void packets_right_behind_connect_are_answered_after_it_in_order(void **s
     }
 }
 
+/* In one record or frame, decoded before the login is done: kept, and not lost. */
+static void so_they_are_through_tls_and_websocket(void **state)
+{
+    (void)state;
+    static const char *const protocols[] = {"mqtt", "ws"};
+    const char *file = auth_path("secure");
+    assert_int_equal(AUTH_PULSE("right\n", NULL, 0, "passwd", "--stdin", file, "alice"), 0);
+    for (size_t i = 0; i < 2; i++) {
+        char more[64];
+        test_case(protocols[i]);
+        snprintf(more, sizeof(more), "  protocol: %s\n", protocols[i]);
+        struct broker *broker = broker_start_yaml(
+            NULL, auth_yaml("%sauth: {enabled: true, no_match: allow, password_file: %s}\n",
+                            tls_yaml(more), file));
+        assert_non_null(broker);
+        struct secure_way way = tls_way();
+        way.websocket = i == 1;
+        struct client *c = secure_client(MQTT_50, &way);
+        struct buffer all = {0};
+        put_connect(&all, &(struct connect_packet){
+                              .client_id = "eager", .user = "alice", .password = "right"});
+        for (uint16_t id = 1; id <= 500; id++) {
+            put_publish(&all, MQTT_50,
+                        &(struct publish_packet){
+                            .topic = "eager/x", .payload = "some text", .qos = 1, .id = id});
+        }
+        send_buffer(c, &all);
+        buffer_fini(&all);
+        assert_int_equal(expect_packet(c, PKT_CONNACK)->reason, RC_SUCCESS);
+        for (uint16_t id = 1; id <= 500; id++) {
+            expect_ack(c, PKT_PUBACK, id, RC_NO_MATCHING_SUBSCRIBERS);
+        }
+        client_close(c);
+        assert_true(broker_stop(broker));
+    }
+}
+
+/* The broker must not wait for hashes that nobody needs any more, nor forget who waits. */
+static void the_broker_stops_while_logins_are_judged(void **state)
+{
+    (void)state;
+    const char *file = auth_path("stopped");
+    assert_int_equal(AUTH_PULSE("right\n", NULL, 0, "passwd", "--stdin", file, "alice"), 0);
+    struct broker *broker = OWN_BROKER_YAML(
+        auth_yaml("auth: {enabled: true, failure_delay: 10s, failure_delay_max: 20s, wait_max: 1m, "
+                  "password_file: %s}\n",
+                  file),
+        NULL);
+    struct client *c[300];
+    for (size_t i = 0; i < 300; i++) {
+        c[i] = LOGIN(.user = "alice", .password = i % 4 == 0 ? "wrong" : "right");
+    }
+    assert_int_equal(expect_packet(c[1], PKT_CONNACK)->reason, RC_SUCCESS);
+    long start = clock_ms();
+    broker_signal(broker, SIGTERM);
+    for (size_t i = 0; i < 300; i++) {
+        while (client_receive(c[i], WAIT_MS) != NULL) {
+        }
+        expect_closed(c[i]);
+    }
+    suite_expect_own_broker_exit(WAIT_MS);
+    assert_true(clock_ms() - start < 8000);
+}
+
 static void packets_behind_a_connect_that_is_refused_are_not_looked_at(void **state)
 {
     (void)state;
@@ -327,6 +393,8 @@ int main(int argc, char **argv)
         TEST(over_attempts_max_the_answer_is_server_busy),
         TEST(clients_that_go_while_their_hash_is_computed_leave_nothing_behind),
         TEST(packets_right_behind_connect_are_answered_after_it_in_order),
+        TEST(so_they_are_through_tls_and_websocket),
+        TEST(the_broker_stops_while_logins_are_judged),
         TEST(packets_behind_a_connect_that_is_refused_are_not_looked_at),
     };
     return RUN_SUITE("auth_delay", tests, NULL);

@@ -369,6 +369,33 @@ static void clients_may_go_in_the_middle_of_it(void **state)
     metric_expect("pulse_sockets_current", 0);
 }
 
+/* Between challenge and proof the password changes: the old one is worth nothing. */
+static void a_reload_in_the_middle_is_noticed(void **state)
+{
+    (void)state;
+    const char *file = auth_path("reloaded");
+    assert_int_equal(AUTH_PULSE("old\n", NULL, 0, "passwd", "--stdin", "--scram", file, "alice"),
+                     0);
+    struct broker *broker = OWN_BROKER_YAML(
+        auth_yaml("auth: {enabled: true, no_match: allow, failure_delay: 0, password_file: %s}\n",
+                  file),
+        NULL);
+    struct client *online = scram_connect(NULL, "alice", "old");
+    struct scram_client anew, scram;
+    begin_anew(online, &anew, "alice", "old");
+    expect_packet(online, PKT_AUTH);
+    struct client *c = scram_open(&scram, &(struct connect_packet){0}, "alice", "old");
+    expect_packet(c, PKT_AUTH);
+    scram_client_go_on(&scram, scram_data(c));
+    assert_int_equal(AUTH_PULSE("new\n", NULL, 0, "passwd", "--stdin", "--scram", file, "alice"),
+                     0);
+    auth_reload(broker, true);
+    send_auth(c, RC_CONTINUE_AUTHENTICATION, SCRAM_PROPS(scram.last));
+    EXPECT_REFUSED(c, RC_BAD_USER_OR_PASSWORD);
+    expect_disconnect(online, RC_NOT_AUTHORIZED);
+    client_disconnect(scram_connect(NULL, "alice", "new"));
+}
+
 /* Who is asked for its proof, and says nothing, is closed in time. */
 static void a_challenge_without_an_answer_ends_in_time(void **state)
 {
@@ -409,6 +436,7 @@ int main(int argc, char **argv)
         TEST(nobody_becomes_another_user_on_the_way),
         TEST(messages_flow_while_a_client_authenticates_anew),
         TEST(clients_may_go_in_the_middle_of_it),
+        TEST(a_reload_in_the_middle_is_noticed),
         TEST(a_challenge_without_an_answer_ends_in_time),
     };
     static char password_file[300];

@@ -39,16 +39,28 @@ static struct client others[400];
 static struct reload reload;
 static char *no_environment[] = {NULL};
 
-static int set_up(void **state)
+static void start(unsigned workers)
 {
-    (void)state;
-    login_rig_start(&rig, 1, both);
+    login_rig_start(&rig, workers, both);
     reload = (struct reload){.environment = no_environment};
     reload.argv = login_rig_argv(&reload.argc);
     alice.fd = bob.fd = -1;
     for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
         others[i].fd = -1;
     }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    start(1);
+    return 0;
+}
+
+static int set_up_two_workers(void **state)
+{
+    (void)state;
+    start(2);
     return 0;
 }
 
@@ -167,6 +179,56 @@ static void subscriptions_of_another_user_end_unless_they_are_allowed(void **sta
     /* and alice does not get them back by coming again */
     assert_int_equal(come(&alice, "alice", "id"), 0);
     assert_int_equal(alice.session->subscription_count, 1);
+}
+
+static void id_on_worker(unsigned worker, char id[static 32])
+{
+    unsigned i = 0;
+    do {
+        snprintf(id, 32, "id%u", i++);
+    } while (broker_worker_of(rig.broker, slice_text(id)) != worker);
+}
+
+/* A message of a shared subscription is on its way to a member on another worker, and behind the
+ * letter that lets bob have the member's session. */
+static void a_shared_message_does_not_come_to_who_took_the_member_over(void **state)
+{
+    (void)state;
+    struct worker *second = rig.broker->workers[1];
+    char id[32];
+    id_on_worker(1, id);
+    assert_int_equal(come(&alice, "alice", id), 0);
+    assert_int_equal(login_subscribe(&alice, "$share/g/home/#", 0), 0);
+    id_on_worker(0, id);
+    assert_int_equal(come(&others[0], "alice", id), 0);
+
+    id_on_worker(1, id);
+    struct login_wish wish = {.id = id, .user = "bob", .password = "b", .session_expiry = 1000};
+    login_come(&bob, &rig, NULL, NULL);
+    login_send_connect(&bob, &wish);
+    do {
+        uv_run(&rig.worker->loop, UV_RUN_NOWAIT);
+    } while (second->mailbox.newest == NULL); /* the connection moves */
+    struct conn *before = list_entry(second->conns.prev, struct conn, of_worker);
+    do {
+        uv_run(&second->loop, UV_RUN_NOWAIT);
+    } while (list_entry(second->conns.prev, struct conn, of_worker) == before);
+    uint64_t end = clock_mono_ms() + 10000;
+    while (second->mailbox.newest == NULL) { /* auth answers */
+        assert_true(clock_mono_ms() < end);
+        usleep(100);
+    }
+    client_publish(&others[0], "home/door", 0, 0, slice_text("secret"));
+    int64_t handed = rig_metric(&rig, METRIC_PUBLISH_IN_QOS0);
+    while (rig_metric(&rig, METRIC_PUBLISH_IN_QOS0) == handed) {
+        uv_run(&rig.worker->loop, UV_RUN_NOWAIT);
+    }
+    uv_run(&rig.worker->loop, UV_RUN_NOWAIT);
+    assert_int_equal(login_await(&bob, MQTT_CONNACK).body.data[1], 0);
+    rig_turn(&rig);
+    client_expect_nothing(&bob);
+    assert_int_equal(rig_metric(&rig, METRIC_SHARED_DISPATCH), 0);
+    assert_int_equal(rig_metric(&rig, METRIC_DROPPED_NO_MEMBER), 1);
 }
 
 static void carol_with_the_rights_of_bob_keeps_his_session(void **state)
@@ -389,6 +451,8 @@ int main(void)
         TEST(what_was_sent_is_not_sent_again_to_who_may_not_have_it),
         TEST(what_waits_does_not_come_to_who_may_not_have_it),
         TEST(subscriptions_of_another_user_end_unless_they_are_allowed),
+        cmocka_unit_test_setup_teardown(a_shared_message_does_not_come_to_who_took_the_member_over,
+                                        set_up_two_workers, tear_down),
         TEST(carol_with_the_rights_of_bob_keeps_his_session),
         TEST(a_topic_alias_is_no_way_around_the_rules),
         TEST(a_denied_qos_2_publish_leaves_no_packet_id_behind),
