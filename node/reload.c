@@ -61,7 +61,11 @@ static enum err read_config(const struct reload *reload, struct config **out)
 static enum err replace_auth(struct broker *broker, struct fresh *fresh)
 {
     if (broker->auth == NULL) {
-        return ERR_OK;
+        return ERR_OK; /* to switch it on takes a restart: say_what_stays says so */
+    }
+    if (!fresh->config->auth_enabled) { /* nor must users be replaced by none */
+        log_error(LOG_AUTH, "auth.enabled can't become false without a restart");
+        return ERR_INVALID;
     }
     struct text error = {0};
     enum err err = auth_settings_make(fresh->config, &fresh->auth_settings, &error);
