@@ -2,6 +2,7 @@
 #include "node/config_rule_priv.h"
 
 #include "node/auth/auth.h"
+#include "node/auth/jwt.h"
 #include "node/network_list.h"
 
 struct slice config__next_item(struct slice *list)
@@ -42,7 +43,11 @@ const struct config_text_rule config__auth_chain = {
 
 static bool is_jwt_algorithm(struct slice item)
 {
-    static const char *const words[] = {"HS256", "RS256", "ES256"};
+    static const char *const words[] = {
+#define X(word) #word,
+        JWT_ALGORITHMS(X)
+#undef X
+    };
     bool known = false;
     for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
         known = known || slice_equal(item, slice_text(words[i]));
@@ -57,7 +62,10 @@ static enum err check_jwt_algorithms(const char *text)
 
 const struct config_text_rule config__jwt_algorithms = {
     .noun = "not a list of algorithms",
-    .allowed = "HS256, RS256 and ES256, separated by commas",
+    .allowed = "separated by commas:"
+#define X(word) " " #word
+    JWT_ALGORITHMS(X),
+#undef X
     .check = check_jwt_algorithms,
 };
 

@@ -1,12 +1,10 @@
 #include "node/auth/http_client.h"
 
-#include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,39 +23,21 @@ static enum err refuse(struct text *error, const char *option, const char *why)
     return ERR_INVALID;
 }
 
-static bool is_loopback(const char *host)
-{
-    struct in_addr v4;
-    bool is_v4 = inet_pton(AF_INET, host, &v4) == 1;
-    return (is_v4 && (ntohl(v4.s_addr) >> 24) == IN_LOOPBACKNET) ||
-           strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
-}
-
-static enum err check_parts(const char *scheme, const char *host, struct text *error)
-{
-    bool secure = strcasecmp(scheme, "https") == 0;
-    if (!secure && strcasecmp(scheme, "http") != 0) {
-        return refuse(error, "auth.http_url", "neither http nor https");
-    }
-    if (!secure && !is_loopback(host)) {
-        log_warning(LOG_AUTH, "passwords go over the network in clear text: auth.http_url is not "
-                              "https");
-    }
-    return ERR_OK;
-}
-
 /* The URL may hold a password, so errors don't show it. */
 static enum err check_url(const char *text, struct text *error)
 {
     char *scheme = NULL, *host = NULL;
     CURLU *url = curl_url();
-    enum err err = ERR_MEMORY;
-    if (url != NULL) {
-        bool good = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
-                    curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-                    curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK;
-        err = good ? check_parts(scheme, host, error)
-                   : refuse(error, "auth.http_url", "not a URL such as https://host/path");
+    if (url == NULL) {
+        return ERR_MEMORY;
+    }
+    enum err err = ERR_OK;
+    if (curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK) {
+        err = refuse(error, "auth.http_url", "not a URL such as https://host/path");
+    } else if (strcasecmp(scheme, "https") != 0 && strcasecmp(scheme, "http") != 0) {
+        err = refuse(error, "auth.http_url", "neither http nor https");
     }
     curl_free(scheme);
     curl_free(host);
@@ -96,7 +76,7 @@ static enum err add_token(struct http_client *client, const char *path, struct t
     struct slice token = whole_file_line(&file);
     if (is_token(token)) {
         char line[TOKEN_BYTES_MAX + 32];
-        int len = snprintf(line, sizeof line, "Authorization: Bearer %.*s", (int)token.len,
+        int len = snprintf(line, sizeof(line), "Authorization: Bearer %.*s", (int)token.len,
                            (const char *)token.data);
         err = add_header(client, line);
         OPENSSL_cleanse(line, len > 0 ? (size_t)len : 0);
@@ -153,7 +133,7 @@ enum err http_client_create(const struct http_settings *settings, struct http_cl
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, global_init); /* fails only for a NULL argument */
-    struct http_client *client = mem_alloc(sizeof *client);
+    struct http_client *client = mem_alloc(sizeof(*client));
     list_init(&client->waiting);
     list_init(&client->sockets);
     enum err err = read_settings(client, settings, error);

@@ -68,7 +68,7 @@ static void on_timer(uv_timer_t *timer)
 
 static struct watcher *watcher_create(struct http_client *client, curl_socket_t socket)
 {
-    struct watcher *watcher = mem_alloc(sizeof *watcher);
+    struct watcher *watcher = mem_alloc(sizeof(*watcher));
     if (uv_poll_init_socket(client->loop, &watcher->poll, socket) != 0) {
         mem_free(watcher);
         return NULL;

@@ -2,6 +2,8 @@
  * http_priv: what the files of the HTTP client share.
  *
  * http_client.c has the calls, http_loop.c what connects curl with the loop.
+ *
+ * Thread    auth's.
  */
 #ifndef PULSE_NODE_AUTH_HTTP_PRIV_H
 #define PULSE_NODE_AUTH_HTTP_PRIV_H

@@ -55,7 +55,7 @@ static void print_address(const struct sockaddr_storage *address, char *buffer, 
         text = inet_ntop(AF_INET6, &v6->sin6_addr, buffer, (socklen_t)size);
     }
     if (text == NULL) {
-        memcpy(buffer, "local", sizeof "local");
+        memcpy(buffer, "local", sizeof("local"));
     }
 }
 
@@ -63,7 +63,7 @@ static void write_body(struct http_call *call, struct text *text)
 {
     const struct auth_request *request = container_of(call, struct question, call)->step->request;
     char address[INET6_ADDRSTRLEN];
-    print_address(&request->address, address, sizeof address);
+    print_address(&request->address, address, sizeof(address));
     text_add(text, "{");
     if (request->has_username) {
         add_member(text, "username", request->username);
@@ -167,7 +167,7 @@ static void take_reply(struct http_call *call, const struct http_reply *reply)
         answer_simply(question, AUTH_STEP_DENIED, "the HTTP server denies");
     } else {
         char trouble[40];
-        (void)snprintf(trouble, sizeof trouble, "status %u", reply->status); /* it fits */
+        (void)snprintf(trouble, sizeof(trouble), "status %u", reply->status); /* it fits */
         be_unavailable(question, trouble);
     }
 }
@@ -188,7 +188,7 @@ static enum err provider_create(const struct auth_settings *settings, unsigned t
     if (err != ERR_OK) {
         return err;
     }
-    struct http_provider *provider = mem_alloc(sizeof *provider);
+    struct http_provider *provider = mem_alloc(sizeof(*provider));
     provider->base.type = &http__provider;
     provider->client = client;
     provider->timeout_ms = settings->http_timeout_ms;
@@ -214,7 +214,7 @@ static void provider_ask(struct auth_provider *provider, struct auth_step *step)
         auth_step__answer(step, &(struct auth_finding){.outcome = AUTH_STEP_UNKNOWN});
         return;
     }
-    struct question *question = mem_alloc(sizeof *question);
+    struct question *question = mem_alloc(sizeof(*question));
     question->step = step;
     question->call.deadline_ms = clock_mono_ms() + self(provider)->timeout_ms;
     question->call.body = write_body;

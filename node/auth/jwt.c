@@ -26,7 +26,7 @@ enum err jwt_verifier_create(const struct jwt_settings *settings, struct jwt_ver
     if (err != ERR_OK) {
         return err;
     }
-    struct jwt_verifier *verifier = mem_alloc(sizeof *verifier);
+    struct jwt_verifier *verifier = mem_alloc(sizeof(*verifier));
     err = jwt__keys_read(&verifier->keys, settings->key_file, allowed, error);
     if (err != ERR_OK) {
         mem_free(verifier);

@@ -36,6 +36,9 @@
 #include "base/text.h"
 #include "node/auth/grants.h"
 
+/* X(word in `alg`): what we verify. There is no `none`. */
+#define JWT_ALGORITHMS(X) X(HS256) X(RS256) X(ES256)
+
 #define JWT_LEEWAY_MS 10000u
 #define JWT_TOKEN_MAX 65535u /* what a password may have */
 #define JWT_HEADER_MAX 4096u /* in base64 */

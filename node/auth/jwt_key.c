@@ -92,7 +92,7 @@ static bool is_p256(const EVP_PKEY *key)
 {
     char name[40];
     size_t len = 0;
-    return EVP_PKEY_get_group_name(key, name, sizeof name, &len) == 1 &&
+    return EVP_PKEY_get_group_name(key, name, sizeof(name), &len) == 1 &&
            strcmp(name, SN_X9_62_prime256v1) == 0;
 }
 
@@ -290,9 +290,9 @@ static bool verify_hs256(const struct jwt_key *key, struct slice message, struct
     unsigned len = 0;
     bool good = HMAC(EVP_sha256(), key->secret, (int)key->secret_len, message.data, message.len,
                      mac, &len) != NULL &&
-                len == sizeof mac && signature.len == sizeof mac &&
-                CRYPTO_memcmp(mac, signature.data, sizeof mac) == 0;
-    OPENSSL_cleanse(mac, sizeof mac); /* it would be a good signature of what the client sent */
+                len == sizeof(mac) && signature.len == sizeof(mac) &&
+                CRYPTO_memcmp(mac, signature.data, sizeof(mac)) == 0;
+    OPENSSL_cleanse(mac, sizeof(mac)); /* it would be a good signature of what the client sent */
     return good;
 }
 

@@ -1,5 +1,5 @@
 /*
- * jwt_priv: what the files of jwt share: keys, base64url, claims.
+ * jwt_priv: what the files of jwt share: keys, claims.
  *
  * Owns      struct jwt_keys: the keys of one file. Secrets are wiped when it ends.
  * Thread    reading: one. Keys that were read don't change, so any thread may verify with them.
@@ -24,8 +24,6 @@ struct json_t;
 
 #define JWT_KEYS_MAX 16
 
-/* X(word in `alg`): what we verify. There is no `none`. */
-#define JWT_ALGORITHMS(X) X(HS256) X(RS256) X(ES256)
 #define X(word) JWT_##word,
 enum jwt_algorithm { JWT_ALGORITHMS(X) JWT_ALGORITHM_COUNT };
 #undef X

@@ -35,7 +35,7 @@ static enum err provider_create(const struct auth_settings *settings, unsigned t
     if (err != ERR_OK) {
         return err;
     }
-    struct jwt_provider *provider = mem_alloc(sizeof *provider);
+    struct jwt_provider *provider = mem_alloc(sizeof(*provider));
     *provider = (struct jwt_provider){.base.type = &jwt__provider, .verifier = verifier};
     *out = &provider->base;
     return ERR_OK;
@@ -105,7 +105,7 @@ static void provider_ask(struct auth_provider *provider, struct auth_step *step)
         auth_step__answer(step, &(struct auth_finding){.outcome = AUTH_STEP_UNKNOWN});
         return;
     }
-    struct verdict *verdict = mem_alloc(sizeof *verdict);
+    struct verdict *verdict = mem_alloc(sizeof(*verdict));
     verdict->err = ERR_STOPPED;
     step->data = verdict;
     auth_step__run(step, AUTH_LANE_COMPUTE, verify, conclude);

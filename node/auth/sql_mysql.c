@@ -268,7 +268,7 @@ static enum err execute(struct mysql_link *link, const struct sql_question *ques
 static enum err bind_columns(struct mysql_link *link, MYSQL_STMT *statement, struct text *trouble)
 {
     size_t count = mysql_stmt_field_count(statement);
-    MYSQL_BIND *results = mem_alloc_array(count, sizeof *results);
+    MYSQL_BIND *results = mem_alloc_array(count, sizeof(*results));
     for (size_t i = 0; i < count; i++) {
         results[i].buffer_type = MYSQL_TYPE_NULL;
         if (i < SQL_COLUMNS_MAX) {
@@ -389,7 +389,7 @@ static const struct sql_connection_type mysql_type = {
 struct sql_connection *sql_mysql_create(const struct sql_mysql_settings *settings,
                                         const struct sql_query *queries)
 {
-    struct mysql_link *link = mem_alloc(sizeof *link);
+    struct mysql_link *link = mem_alloc(sizeof(*link));
     link->base = (struct sql_connection){.type = &mysql_type, .queries = queries};
     link->settings = settings;
     for (size_t i = 0; i < SQL_COLUMNS_MAX; i++) {

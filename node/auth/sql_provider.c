@@ -128,7 +128,7 @@ static enum err read_settings(struct sql_provider *provider, const struct auth_s
 static enum err provider_create(const struct auth_settings *settings, unsigned thread_count,
                                 struct auth_provider **out, struct text *error)
 {
-    struct sql_provider *provider = mem_alloc(sizeof *provider);
+    struct sql_provider *provider = mem_alloc(sizeof(*provider));
     provider->base.type = &sql__provider;
     enum err err = read_settings(provider, settings, error);
     if (err != ERR_OK) {
@@ -136,7 +136,7 @@ static enum err provider_create(const struct auth_settings *settings, unsigned t
         return err;
     }
     provider->thread_count = thread_count;
-    provider->connections = mem_alloc_array(thread_count, sizeof *provider->connections);
+    provider->connections = mem_alloc_array(thread_count, sizeof(*provider->connections));
     for (unsigned i = 0; i < thread_count; i++) {
         provider->connections[i] = provider->path != NULL
                                        ? sql_sqlite_create(provider->path, provider->queries)
@@ -164,7 +164,7 @@ static void answer(struct auth_step *step, const struct auth_finding *finding)
     auth_step__answer(step, finding);
     grants_fini(&login->grants);
     text_fini(&login->trouble);
-    OPENSSL_cleanse(login, sizeof *login);
+    OPENSSL_cleanse(login, sizeof(*login));
     mem_free(login);
 }
 
@@ -319,8 +319,8 @@ static void find_user(struct auth_step *step, unsigned thread)
 static void keep_usual(struct sql_provider *provider, const struct password_hash *hash)
 {
     provider->usual = *hash;
-    OPENSSL_cleanse(provider->usual.salt, sizeof provider->usual.salt);
-    OPENSSL_cleanse(provider->usual.key, sizeof provider->usual.key);
+    OPENSSL_cleanse(provider->usual.salt, sizeof(provider->usual.salt));
+    OPENSSL_cleanse(provider->usual.key, sizeof(provider->usual.key));
     provider->has_usual = true;
 }
 
@@ -362,7 +362,7 @@ static void provider_ask(struct auth_provider *base, struct auth_step *step)
         auth_step__answer(step, &(struct auth_finding){.outcome = AUTH_STEP_UNKNOWN});
         return;
     }
-    struct login *login = mem_alloc(sizeof *login);
+    struct login *login = mem_alloc(sizeof(*login));
     login->err = ERR_STOPPED;
     login->username = request->username;
     login->deadline_ms = clock_mono_ms() + self(base)->timeout_ms;

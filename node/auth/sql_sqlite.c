@@ -243,7 +243,7 @@ static const struct sql_connection_type sqlite_type = {
 
 struct sql_connection *sql_sqlite_create(const char *path, const struct sql_query *queries)
 {
-    struct sqlite_connection *connection = mem_alloc(sizeof *connection);
+    struct sqlite_connection *connection = mem_alloc(sizeof(*connection));
     connection->base = (struct sql_connection){.type = &sqlite_type, .queries = queries};
     connection->path = path;
     return &connection->base;

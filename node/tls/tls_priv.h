@@ -1,6 +1,7 @@
 /*
  * tls_priv: what the files of node/tls share.
  *
+ * Thread    as tls.h says.
  * Not here  anything of sockets, threads or the configuration.
  */
 #ifndef PULSE_NODE_TLS_TLS_PRIV_H

@@ -144,15 +144,11 @@ static void a_good_client_of_the_same_address_does_not_wait(void **state)
     }
 }
 
-/* With a hash that costs something; the shortest of some logins is what the broker needs. */
-static long shortest(const char *user)
+/* The shorter of `before` and of what a refusal takes now: what the machine adds is no secret. */
+static long shorter(long before, const char *user)
 {
-    long least = WAIT_MS;
-    for (int i = 0; i < 4; i++) {
-        long took = LOGIN_MS(RC_BAD_USER_OR_PASSWORD, .user = user, .password = "wrong");
-        least = took < least ? took : least;
-    }
-    return least;
+    long took = LOGIN_MS(RC_BAD_USER_OR_PASSWORD, .user = user, .password = "wrong");
+    return took < before ? took : before;
 }
 
 static void an_unknown_user_takes_as_long_as_a_wrong_password(void **state)
@@ -163,12 +159,13 @@ static void an_unknown_user_takes_as_long_as_a_wrong_password(void **state)
         AUTH_PULSE("x\n", NULL, 0, "passwd", "--stdin", "--hash", "pbkdf2", file, "alice"), 0);
     OWN_BROKER_YAML(auth_yaml("auth: {enabled: true, failure_delay: 0, password_file: %s}\n", file),
                     NULL);
-    long known = shortest("alice");
-    long unknown = shortest("nobody");
+    long known = WAIT_MS, unknown = WAIT_MS;
+    for (int i = 0; i < 6; i++) {
+        known = shorter(known, "alice");
+        unknown = shorter(unknown, "nobody");
+    }
     assert_true(known >= 20); /* else there is nothing to compare */
     assert_true(unknown > known / 2 && unknown < known * 2);
-    /* Without a delay of its own it would be gone at once. */
-    EXPECT_NO_LOGIN(RC_NOT_AUTHORIZED, .client_id = NULL);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
@@ -344,7 +341,7 @@ static void the_broker_stops_while_logins_are_judged(void **state)
         NULL);
     struct client *c[300];
     for (size_t i = 0; i < 300; i++) {
-        c[i] = LOGIN(.user = "alice", .password = i % 4 == 0 ? "wrong" : "right");
+        c[i] = LOGIN(.user = i % 4 == 0 ? "nobody" : "alice", .password = "right");
     }
     assert_int_equal(expect_packet(c[1], PKT_CONNACK)->reason, RC_SUCCESS);
     long start = clock_ms();

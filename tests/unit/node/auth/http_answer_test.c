@@ -106,9 +106,9 @@ static void brackets_without_end_are_no_answer(void **state)
     char body[100000];
     struct http_answer answer;
     const char *why = NULL;
-    memset(body, '[', sizeof body);
+    memset(body, '[', sizeof(body));
     memcpy(body, "{\"result\":", 10);
-    assert_int_equal(http_answer_read(slice_of(body, sizeof body), &answer, &why), ERR_SYNTAX);
+    assert_int_equal(http_answer_read(slice_of(body, sizeof(body)), &answer, &why), ERR_SYNTAX);
 }
 
 int main(void)

@@ -54,7 +54,7 @@ static void take_reply(struct http_call *call, const struct http_reply *reply)
     own->status = reply->status;
     own->took_ms = clock_mono_ms() - own->began_ms;
     assert_true((reply->err == ERR_OK) == (reply->trouble == NULL));
-    size_t len = reply->body.len < sizeof own->reply ? reply->body.len : sizeof own->reply - 1;
+    size_t len = reply->body.len < sizeof(own->reply) ? reply->body.len : sizeof(own->reply) - 1;
     if (len > 0) {
         memcpy(own->reply, reply->body.data, len);
     }
@@ -118,7 +118,7 @@ static void close_client(struct fixture *fixture)
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture->peer = http_peer_create(NULL, NULL);
     struct http_settings settings = {.url = http_peer_url(fixture->peer, "/auth?a=b")};
     open_client(fixture, &settings);
@@ -224,7 +224,7 @@ static void a_proxy_of_the_environment_is_not_used(void **state)
 {
     struct fixture *fixture = *state;
     char proxy[64];
-    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", http_closed_port());
+    snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%u", http_closed_port());
     setenv("http_proxy", proxy, 1);
     setenv("all_proxy", proxy, 1);
     assert_int_equal(ask(fixture, "{}", 5000).err, ERR_OK);
@@ -239,7 +239,7 @@ static void a_closed_port_is_noticed_at_once(void **state)
     (void)state;
     struct fixture own = {.peer = NULL};
     char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%u/", http_closed_port());
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", http_closed_port());
     open_client(&own, &(struct http_settings){.url = url});
     for (unsigned i = 0; i < 50; i++) {
         struct test_call call = ask(&own, "{}", 5000);
@@ -403,7 +403,7 @@ static enum err ask_with_tls(const char *address, bool trusted)
     static const char *const names[] = {"ca", "other-ca", "server", "server-key"};
     assert_non_null(mkdtemp(folder));
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/%s.pem", folder, names[i]);
+        snprintf(paths[i], sizeof(paths[i]), "%s/%s.pem", folder, names[i]);
     }
     struct certificate_authority *ca = certificate_authority_create("Test CA", paths[0]);
     certificate_write(ca, "server.test", address, paths[2], paths[3]);

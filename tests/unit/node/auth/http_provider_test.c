@@ -28,7 +28,7 @@ struct fixture {
 
 static struct fixture *create(uint64_t cache_ttl_ms)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture->peer = http_peer_create(NULL, NULL);
     http_peer_be(fixture->peer, HTTP_PEER_ANSWERS, 200, ALLOW);
     fixture->settings = rig_settings();

@@ -130,7 +130,7 @@ static bool answer_normally(struct peer_connection *connection, unsigned status,
 {
     static _Thread_local char all[BODY_MAX + 300];
     int len =
-        snprintf(all, sizeof all,
+        snprintf(all, sizeof(all),
                  "HTTP/1.1 %u Words\r\nContent-Type: application/json\r\n%s"
                  "Content-Length: %zu\r\n\r\n%s",
                  status, status / 100 == 3 ? "Location: /elsewhere\r\n" : "", strlen(body), body);
@@ -141,11 +141,11 @@ static bool answer_for_ever(struct peer_connection *connection, bool slowly)
 {
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
     static char blanks[65536];
-    memset(blanks, ' ', sizeof blanks);
-    bool good = transmit(connection, head, sizeof head - 1);
+    memset(blanks, ' ', sizeof(blanks));
+    bool good = transmit(connection, head, sizeof(head) - 1);
     while (good && !stopped(connection->peer)) {
         good = transmit(connection, " ", 1) &&
-               (slowly || transmit(connection, blanks + 1, sizeof blanks - 1));
+               (slowly || transmit(connection, blanks + 1, sizeof(blanks) - 1));
         if (slowly) {
             wait_ms(connection->peer, 20);
         }
@@ -161,7 +161,7 @@ static bool answer(struct peer_connection *connection)
     pthread_mutex_lock(&peer->lock);
     enum http_peer_manner manner = peer->manner;
     unsigned status = peer->status, delay_ms = peer->delay_ms;
-    memcpy(body, peer->body, sizeof body);
+    memcpy(body, peer->body, sizeof(body));
     pthread_mutex_unlock(&peer->lock);
     if (delay_ms > 0) {
         wait_ms(peer, delay_ms);
@@ -226,7 +226,7 @@ static void *serve(void *argument)
 
 static void add_connection(struct http_peer *peer, int fd)
 {
-    struct peer_connection *connection = calloc(1, sizeof *connection);
+    struct peer_connection *connection = calloc(1, sizeof(*connection));
     connection->peer = peer;
     connection->fd = fd;
     connection->request = calloc(1, HTTP_PEER_REQUEST_MAX + 1);
@@ -258,7 +258,7 @@ static int loopback_socket(uint16_t *port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
+    socklen_t len = sizeof(address);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
     *port = ntohs(address.sin_port);
@@ -274,7 +274,7 @@ uint16_t http_closed_port(void)
 
 struct http_peer *http_peer_create(const char *certificate, const char *key)
 {
-    struct http_peer *peer = calloc(1, sizeof *peer);
+    struct http_peer *peer = calloc(1, sizeof(*peer));
     signal(SIGPIPE, SIG_IGN); /* as the broker does */
     pthread_mutex_init(&peer->lock, NULL);
     pthread_cond_init(&peer->change, NULL);
@@ -322,7 +322,7 @@ uint16_t http_peer_port(const struct http_peer *peer)
 
 const char *http_peer_url(struct http_peer *peer, const char *path)
 {
-    snprintf(peer->url, sizeof peer->url, "http%s://127.0.0.1:%u%s", peer->tls != NULL ? "s" : "",
+    snprintf(peer->url, sizeof(peer->url), "http%s://127.0.0.1:%u%s", peer->tls != NULL ? "s" : "",
              peer->port, path);
     return peer->url;
 }
@@ -333,7 +333,7 @@ void http_peer_be(struct http_peer *peer, enum http_peer_manner manner, unsigned
     pthread_mutex_lock(&peer->lock);
     peer->manner = manner;
     peer->status = status;
-    snprintf(peer->body, sizeof peer->body, "%s", body);
+    snprintf(peer->body, sizeof(peer->body), "%s", body);
     pthread_mutex_unlock(&peer->lock);
 }
 

@@ -75,7 +75,7 @@ static void dates_that_are_none_are_refused(void **state)
     static const char *const names[] = {"exp", "nbf", "iat"};
     for (size_t i = 0; i < ARRAY_COUNT(dates) * ARRAY_COUNT(names); i++) {
         char payload[100];
-        snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"%s\":%s}", names[i % 3], dates[i / 3]);
+        snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"%s\":%s}", names[i % 3], dates[i / 3]);
         assert_int_equal(jwt_verdict_of_payload(usual, payload), ERR_INVALID);
     }
 }
@@ -105,11 +105,11 @@ static void one_audience_must_be_that_of_the_configuration(void **state)
                                       "{\"mqtt\":true}", "null", "[[\"mqtt\"]]"};
     char payload[100];
     for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
-        snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"aud\":%s}", good[i]);
+        snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"aud\":%s}", good[i]);
         assert_int_equal(jwt_verdict_of_payload(settings, payload), ERR_OK);
     }
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-        snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"aud\":%s}", bad[i]);
+        snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"aud\":%s}", bad[i]);
         assert_int_equal(jwt_verdict_of_payload(settings, payload), ERR_INVALID);
     }
     assert_int_equal(jwt_verdict_of_payload(settings, SUBJECT), ERR_INVALID);
@@ -134,7 +134,7 @@ static void the_user_name_is_the_claim_that_is_configured(void **state)
 static void assert_groups(const char *json, const char *expected)
 {
     char payload[200];
-    snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"groups\":%s}", json);
+    snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"groups\":%s}", json);
     struct jwt_claims claims = claims_of(usual, payload);
     assert_string_equal(claims.grants.groups.data != NULL ? claims.grants.groups.data : "",
                         expected);
@@ -153,7 +153,7 @@ static void groups_are_a_list_or_a_text(void **state)
                                       "\"a,\"",    "[\"a\\n\"]", "{\"a\":true}", "7"};
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         char payload[100];
-        snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"groups\":%s}", bad[i]);
+        snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"groups\":%s}", bad[i]);
         assert_int_equal(jwt_verdict_of_payload(usual, payload), ERR_INVALID);
     }
 }
@@ -237,7 +237,7 @@ static void a_token_with_a_rule_that_is_none_is_refused(void **state)
         "{\"sub\":[\"#/a\"]}"};
     for (size_t i = 0; i < ARRAY_COUNT(rules); i++) {
         char payload[200];
-        snprintf(payload, sizeof payload, "{\"sub\":\"a\",\"acl\":%s}", rules[i]);
+        snprintf(payload, sizeof(payload), "{\"sub\":\"a\",\"acl\":%s}", rules[i]);
         assert_int_equal(jwt_verdict_of_payload(usual, payload), ERR_INVALID);
     }
 }

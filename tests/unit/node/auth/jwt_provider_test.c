@@ -25,7 +25,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture->path = jwt_file_text(JWT_SECRET);
     fixture->settings = rig_settings();
     fixture->settings.chain[0] = AUTH_JWT;
@@ -74,7 +74,7 @@ static void a_token_says_who_somebody_is_and_for_how_long(void **state)
     struct fixture *fixture = *state;
     char payload[200];
     uint64_t until_s = clock_wall_ms() / 1000 + 100;
-    snprintf(payload, sizeof payload, "{\"sub\":\"pump-7\",\"exp\":%ju,\"groups\":[\"a\",\"b\"]}",
+    snprintf(payload, sizeof(payload), "{\"sub\":\"pump-7\",\"exp\":%ju,\"groups\":[\"a\",\"b\"]}",
              (uintmax_t)until_s);
     struct heard heard = hear(fixture, NULL, payload);
     assert_int_equal(heard.verdict, AUTH_ALLOWED);

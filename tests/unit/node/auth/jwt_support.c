@@ -91,7 +91,7 @@ char *jwt_sign_hs256(const char *header, const char *payload, const void *secret
     char *message = jwt_join(header, payload, NULL);
     assert_non_null(
         HMAC(EVP_sha256(), secret, (int)len, (const uint8_t *)message, strlen(message), mac, NULL));
-    return add_signature(message, mac, sizeof mac);
+    return add_signature(message, mac, sizeof(mac));
 }
 
 static size_t sign(EVP_PKEY *key, const char *message, uint8_t *signature, size_t size)
@@ -108,7 +108,7 @@ char *jwt_sign_rs256(const char *header, const char *payload, EVP_PKEY *key)
 {
     uint8_t signature[1024];
     char *message = jwt_join(header, payload, NULL);
-    size_t len = sign(key, message, signature, sizeof signature);
+    size_t len = sign(key, message, signature, sizeof(signature));
     return add_signature(message, signature, len);
 }
 
@@ -116,13 +116,13 @@ char *jwt_sign_es256(const char *header, const char *payload, EVP_PKEY *key)
 {
     uint8_t der[256], raw[64];
     char *message = jwt_join(header, payload, NULL);
-    size_t len = sign(key, message, der, sizeof der);
+    size_t len = sign(key, message, der, sizeof(der));
     ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &(const uint8_t *){der}, (long)len);
     assert_non_null(pair);
     assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_r(pair), raw, 32), 32);
     assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_s(pair), raw + 32, 32), 32);
     ECDSA_SIG_free(pair);
-    return add_signature(message, raw, sizeof raw);
+    return add_signature(message, raw, sizeof(raw));
 }
 
 char *jwt_file(const void *data, size_t len)

@@ -105,7 +105,7 @@ static void assert_rfc_example(const void *key, size_t len, const char *token)
 static void the_examples_of_rfc_7515_are_taken_until_they_expire(void **state)
 {
     (void)state;
-    assert_rfc_example(rfc_secret, sizeof rfc_secret, rfc_hs256);
+    assert_rfc_example(rfc_secret, sizeof(rfc_secret), rfc_hs256);
     assert_rfc_example(rfc_rsa, strlen(rfc_rsa), rfc_rs256);
     assert_rfc_example(rfc_ec, strlen(rfc_ec), rfc_es256);
 }
@@ -288,7 +288,7 @@ static void base64_has_one_spelling(void **state)
 {
     (void)state;
     struct jwt_settings settings = {.username_claim = "iss"};
-    struct jwt_verifier *verifier = jwt_verifier_with(settings, rfc_secret, sizeof rfc_secret);
+    struct jwt_verifier *verifier = jwt_verifier_with(settings, rfc_secret, sizeof(rfc_secret));
     struct jwt_claims claims;
     static const char *const ends[] = {"=", "==", "A", "AA", "\n", " ", "%", "\xc3\xa4"};
     for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
@@ -365,11 +365,11 @@ static void only_access_tokens_are_taken(void **state)
     static const char *const bad[] = {"\"logout+jwt\"", "\"secevent+jwt\"", "\"\"", "1", "null"};
     char header[100];
     for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
-        snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"%s\"}", good[i]);
+        snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"typ\":\"%s\"}", good[i]);
         assert_int_equal(verdict_of_header(header), ERR_OK);
     }
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-        snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":%s}", bad[i]);
+        snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"typ\":%s}", bad[i]);
         assert_int_equal(verdict_of_header(header), ERR_INVALID);
     }
 }

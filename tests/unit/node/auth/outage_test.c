@@ -21,7 +21,7 @@ static char said[10000];
 static const char *lines(void)
 {
     assert_int_equal(write(log_pipe[1], "\n", 1), 1); /* so that there is something to read */
-    ssize_t len = read(log_pipe[0], said, sizeof said - 1);
+    ssize_t len = read(log_pipe[0], said, sizeof(said) - 1);
     assert_true(len > 0);
     said[len] = '\0';
     return said;

@@ -29,15 +29,15 @@ struct fixture {
 static void run(const char *format, const char *value)
 {
     char sql[3000], in_database[3200];
-    snprintf(sql, sizeof sql, format, value);
-    snprintf(in_database, sizeof in_database, "USE %s; %s", mariadb_database(server), sql);
+    snprintf(sql, sizeof(sql), format, value);
+    snprintf(in_database, sizeof(in_database), "USE %s; %s", mariadb_database(server), sql);
     mariadb_run(server, in_database);
 }
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    mariadb_fresh_url(server, fixture->url, sizeof fixture->url);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    mariadb_fresh_url(server, fixture->url, sizeof(fixture->url));
     run("%s", sql_tables("VARBINARY(255)"));
     fixture->settings = sql_settings(fixture->url);
     fixture->auth = rig_start(&fixture->settings);
@@ -293,13 +293,13 @@ static void a_port_on_which_nobody_or_somebody_else_listens(void **state)
 {
     struct fixture *fixture = *state;
     char url[100];
-    snprintf(url, sizeof url, "mysql://a:b@127.0.0.1:%u/c", http_closed_port());
+    snprintf(url, sizeof(url), "mysql://a:b@127.0.0.1:%u/c", http_closed_port());
     fixture->settings.sql_database = url;
     fixture->settings.sql_timeout_ms = 400;
     reload(fixture);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_UNAVAILABLE);
     struct http_peer *peer = http_peer_create(NULL, NULL); /* waits for us to speak first */
-    snprintf(url, sizeof url, "mysql://a:b@127.0.0.1:%u/c", http_peer_port(peer));
+    snprintf(url, sizeof(url), "mysql://a:b@127.0.0.1:%u/c", http_peer_port(peer));
     reload(fixture);
     struct auth_request request = rig_request("pump-7", "secret", 1);
     struct heard heard = rig_hear(fixture->auth, &request);
@@ -312,7 +312,7 @@ static void wrong_credentials_for_the_database_let_nobody_in(void **state)
 {
     struct fixture *fixture = *state;
     char url[200];
-    snprintf(url, sizeof url, "mysql://" MARIADB_USER ":wrong@127.0.0.1:%u/%s",
+    snprintf(url, sizeof(url), "mysql://" MARIADB_USER ":wrong@127.0.0.1:%u/%s",
              mariadb_port(server), mariadb_database(server));
     fixture->settings.sql_database = url;
     reload(fixture);

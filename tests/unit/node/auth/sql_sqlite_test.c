@@ -39,10 +39,10 @@ static void run(const char *path, const char *sql)
 
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
     strcpy(fixture->folder, "/tmp/pulse-users-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
-    snprintf(fixture->path, sizeof fixture->path, "%s/users.db", fixture->folder);
+    snprintf(fixture->path, sizeof(fixture->path), "%s/users.db", fixture->folder);
     run(fixture->path, sql_tables("TEXT"));
     fixture->settings = sql_settings(fixture->path);
     fixture->auth = rig_start(&fixture->settings);
@@ -139,7 +139,7 @@ static void a_user_without_a_good_hash_is_denied(void **state)
     static const char *const hashes[] = {"NULL", "''", "'secret'", "'$7$'", "'$scrypt$ln=99$a$b'"};
     for (size_t i = 0; i < ARRAY_COUNT(hashes); i++) {
         char sql[200];
-        snprintf(sql, sizeof sql, "UPDATE mqtt_users SET password_hash = %s", hashes[i]);
+        snprintf(sql, sizeof(sql), "UPDATE mqtt_users SET password_hash = %s", hashes[i]);
         run(fixture->path, sql);
         assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_DENIED);
         assert_int_equal(sql_verdict(fixture->auth, "pump-7", ""), AUTH_DENIED);
@@ -162,7 +162,7 @@ static void a_changed_password_holds_at_the_next_login(void **state)
     struct fixture *fixture = *state;
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_ALLOWED);
     char sql[400];
-    snprintf(sql, sizeof sql, "UPDATE mqtt_users SET password_hash = '%s'", sql_hash("other"));
+    snprintf(sql, sizeof(sql), "UPDATE mqtt_users SET password_hash = '%s'", sql_hash("other"));
     run(fixture->path, sql);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_DENIED);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "other"), AUTH_ALLOWED);
@@ -219,7 +219,7 @@ static void a_missing_file_lets_nobody_in_until_it_is_there(void **state)
 {
     struct fixture *fixture = *state;
     char aside[128];
-    snprintf(aside, sizeof aside, "%s.aside", fixture->path);
+    snprintf(aside, sizeof(aside), "%s.aside", fixture->path);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_ALLOWED);
     assert_int_equal(rename(fixture->path, aside), 0);
     assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_UNAVAILABLE);
@@ -233,9 +233,9 @@ static void a_file_in_the_place_of_the_old_one_holds(void **state)
 {
     struct fixture *fixture = *state;
     char aside[128], sql[400];
-    snprintf(aside, sizeof aside, "%s.new", fixture->path);
+    snprintf(aside, sizeof(aside), "%s.new", fixture->path);
     run(aside, sql_tables("TEXT"));
-    snprintf(sql, sizeof sql, "UPDATE mqtt_users SET password_hash = '%s'", sql_hash("other"));
+    snprintf(sql, sizeof(sql), "UPDATE mqtt_users SET password_hash = '%s'", sql_hash("other"));
     run(aside, sql);
     for (unsigned i = 0; i < 4; i++) { /* on each of the threads */
         assert_int_equal(sql_verdict(fixture->auth, "pump-7", "secret"), AUTH_ALLOWED);

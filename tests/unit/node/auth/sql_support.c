@@ -19,7 +19,7 @@ const char *sql_hash(const char *password)
     assert_int_equal(password_make(PASSWORD_PBKDF2, ITERATIONS, slice_text(password), &hash),
                      ERR_OK);
     password_print(&hash, &out);
-    snprintf(text, sizeof text, "%s", out.data);
+    snprintf(text, sizeof(text), "%s", out.data);
     text_fini(&out);
     return text;
 }
@@ -27,7 +27,7 @@ const char *sql_hash(const char *password)
 const char *sql_tables(const char *name_type)
 {
     static char sql[2000];
-    snprintf(sql, sizeof sql,
+    snprintf(sql, sizeof(sql),
              "CREATE TABLE mqtt_users (username %s PRIMARY KEY, password_hash VARCHAR(2000),"
              " user_groups TEXT);"
              "CREATE TABLE mqtt_acl (id INTEGER PRIMARY KEY, username %s, permission VARCHAR(10),"

@@ -28,7 +28,7 @@ static void write_certificates(void)
 {
     assert_non_null(mkdtemp(directory));
     for (unsigned i = 0; i < FILES; i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/%s.pem", directory, names[i]);
+        snprintf(paths[i], sizeof(paths[i]), "%s/%s.pem", directory, names[i]);
     }
     struct certificate_authority *ca = certificate_authority_create("Test CA", paths[CA]);
     certificate_write(ca, "db.test", "127.0.0.1", paths[SERVER], paths[SERVER_KEY]);
@@ -42,12 +42,13 @@ static struct mariadb *start_server(bool tls)
     static const char *const with_tls[] = {options[0], options[1], options[2], NULL};
     static const char *const without[] = {"--skip-ssl", NULL};
     char sql[3000];
-    snprintf(options[0], sizeof options[0], "--ssl-ca=%s", paths[CA]);
-    snprintf(options[1], sizeof options[1], "--ssl-cert=%s", paths[SERVER]);
-    snprintf(options[2], sizeof options[2], "--ssl-key=%s", paths[SERVER_KEY]);
+    snprintf(options[0], sizeof(options[0]), "--ssl-ca=%s", paths[CA]);
+    snprintf(options[1], sizeof(options[1]), "--ssl-cert=%s", paths[SERVER]);
+    snprintf(options[2], sizeof(options[2]), "--ssl-key=%s", paths[SERVER_KEY]);
     struct mariadb *server = mariadb_create(tls ? with_tls : without);
-    mariadb_fresh_url(server, url, sizeof url);
-    snprintf(sql, sizeof sql, "USE %s; %s", mariadb_database(server), sql_tables("VARBINARY(255)"));
+    mariadb_fresh_url(server, url, sizeof(url));
+    snprintf(sql, sizeof(sql), "USE %s; %s", mariadb_database(server),
+             sql_tables("VARBINARY(255)"));
     mariadb_run(server, sql);
     return server;
 }
@@ -81,7 +82,7 @@ static void a_server_with_a_certificate_for_another_name_is_refused(void **state
 {
     (void)state;
     struct mariadb *server = start_server(true);
-    snprintf(url, sizeof url, "mysql://%s:%s@localhost:%u/%s", MARIADB_USER,
+    snprintf(url, sizeof(url), "mysql://%s:%s@localhost:%u/%s", MARIADB_USER,
              MARIADB_PASSWORD_ENCODED, mariadb_port(server), mariadb_database(server));
     assert_int_equal(verdict_with(MYSQL_TLS_REQUIRED, ""), AUTH_ALLOWED);
     assert_int_equal(verdict_with(MYSQL_TLS_VERIFY, paths[CA]), AUTH_UNAVAILABLE);
