@@ -122,6 +122,10 @@ void request__fail(struct request *request, unsigned status, const char *error, 
 /* A parameter as text; the empty slice when it is not given. */
 struct slice request__text(const struct request *request, const char *name);
 
+/* A parameter as a pattern (glob_priv.h); the empty slice when it is not given. False: it is too
+ * long, or has a NUL in it, and the request has failed. */
+bool request__pattern(struct request *request, const char *name, struct slice *out);
+
 /* A parameter as a number of `low` to `high`, or `otherwise` when it is not given. False: it is
  * none, and the request has failed. */
 bool request__number(struct request *request, const char *name, uint64_t low, uint64_t high,

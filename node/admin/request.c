@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "node/admin/admin_priv.h"
 
+#define PATTERN_BYTES_MAX 256 /* of a parameter */
+
 struct text *request__page(struct request *request)
 {
     request->status = MHD_HTTP_OK;
@@ -26,6 +28,19 @@ struct slice request__text(const struct request *request, const char *name)
     struct slice value = slice_of(NULL, 0);
     (void)target__parameter(&request->target, name, &value); /* not given: empty */
     return value;
+}
+
+bool request__pattern(struct request *request, const char *name, struct slice *out)
+{
+    struct slice pattern = request__text(request, name);
+    if (pattern.len > PATTERN_BYTES_MAX ||
+        (pattern.len > 0 && memchr(pattern.data, '\0', pattern.len) != NULL)) {
+        request__fail(request, MHD_HTTP_BAD_REQUEST, "bad_parameter",
+                      "a pattern has at most 256 bytes, and no NUL");
+        return false;
+    }
+    *out = pattern;
+    return true;
 }
 
 static bool parse_number(struct slice digits, uint64_t *out)

@@ -10,8 +10,6 @@
 /* Lists of clients and sessions. A cursor is a worker and a place in its table: a session keeps its
  * place for as long as it lives, so one that is there all the time is listed exactly once. */
 
-#define PATTERN_BYTES_MAX 256
-
 enum walk_filter { FILTER_CLIENT_ID, FILTER_USERNAME, FILTER_ADDRESS, FILTER_LISTENER, FILTERS };
 
 static const char *const filter_names[FILTERS] = {"client_id", "username", "address", "listener"};
@@ -101,11 +99,8 @@ static enum question_next walk_visit(struct question *question, struct worker *w
 static bool read_filters(struct walk *walk, struct request *request)
 {
     for (unsigned i = 0; i < FILTERS; i++) {
-        struct slice pattern = request__text(request, filter_names[i]);
-        if (pattern.len > PATTERN_BYTES_MAX ||
-            (pattern.len > 0 && memchr(pattern.data, '\0', pattern.len) != NULL)) {
-            request__fail(request, MHD_HTTP_BAD_REQUEST, "bad_parameter",
-                          "a pattern has at most 256 bytes, and no NUL");
+        struct slice pattern;
+        if (!request__pattern(request, filter_names[i], &pattern)) {
             return false;
         }
         if (pattern.len > 0) {

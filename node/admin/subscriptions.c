@@ -16,7 +16,6 @@
  * time is listed; twice when an older one of its session ends between two pages.
  */
 
-#define PATTERN_BYTES_MAX 256
 #define FILTER_BYTES_MAX 65536
 
 struct survey {
@@ -200,16 +199,15 @@ static bool read_parameters(struct survey *survey, struct request *request)
     struct topic_filter parsed;
     struct slice filter = request__text(request, "filter");
     struct slice topic = request__text(request, "topic");
-    struct slice pattern = request__text(request, "client_id");
+    struct slice pattern;
     if (filter.len > 0 && (!utf8_valid(filter) || !topic_filter_parse(filter, &parsed))) {
         return bad_parameter(request, "filter must be a topic filter");
     }
     if (topic.len > 0 && (!utf8_valid(topic) || !topic_name_valid(topic))) {
         return bad_parameter(request, "topic must be a topic name");
     }
-    if (pattern.len > PATTERN_BYTES_MAX ||
-        (pattern.len > 0 && memchr(pattern.data, '\0', pattern.len) != NULL)) {
-        return bad_parameter(request, "a pattern has at most 256 bytes, and no NUL");
+    if (!request__pattern(request, "client_id", &pattern)) {
+        return false;
     }
     survey->filter = copy(filter);
     survey->filter_len = filter.len;

@@ -129,7 +129,7 @@ static void a_token_file_that_can_not_be_used_is_an_error(void **state)
         "/nonexistent/token"));
     assert_true(
         broker_refuses(BROKER_SETTINGS("admin.enabled: true", bind, "admin.token_file: /dev/null"),
-                       NULL, "must hold one token"));
+                       NULL, "not a file"));
 }
 
 /* ---- bad requests ---------------------------------------------------------------------------- */
