@@ -308,7 +308,7 @@ enum ws_event ws_read(struct ws_reader *reader, uint8_t **bytes, size_t *len, ui
     enum ws_event event = WS_MORE;
     while (event == WS_MORE && *len > 0) {
         if (reader->left == 0) {
-            struct header header;
+            struct header header = {.why = NULL};
             enum header_status status = next_header_kept(reader, bytes, len, max_frame, &header);
             if (status == HEADER_BAD) {
                 return fail(reader, header.close_code, header.why);

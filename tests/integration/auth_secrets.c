@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,20 @@ static char *next_text(void)
     static char texts[TEXTS_KEPT][TEXT_SIZE];
     static unsigned next;
     return texts[next++ % TEXTS_KEPT];
+}
+
+/* Composed apart, because its parts may be such texts themselves. */
+static const char *keep_text(const char *format, ...)
+{
+    char text[TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    int len = vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (len < 0 || len >= TEXT_SIZE) {
+        test_fail("a text of %d bytes is too long for a test", len);
+    }
+    return memcpy(next_text(), text, (size_t)len + 1);
 }
 
 static void must(bool is_good, const char *what)
@@ -57,10 +72,8 @@ const char *auth_hash_6(const char *password)
              EVP_DigestFinal_ex(digest, key, NULL) == 1,
          "a SHA-512");
     EVP_MD_CTX_free(digest);
-    char *text = next_text();
-    snprintf(text, TEXT_SIZE, "$6$%s$%s", auth_base64(salt, sizeof(salt) - 1, false),
-             auth_base64(key, sizeof(key), false));
-    return text;
+    return keep_text("$6$%s$%s", auth_base64(salt, sizeof(salt) - 1, false),
+                     auth_base64(key, sizeof(key), false));
 }
 
 const char *auth_hash_7(const char *password)
@@ -69,10 +82,8 @@ const char *auth_hash_7(const char *password)
     must(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, sizeof(salt) - 1, ROUNDS,
                            EVP_sha512(), sizeof(key), key) == 1,
          "a PBKDF2");
-    char *text = next_text();
-    snprintf(text, TEXT_SIZE, "$7$%d$%s$%s", ROUNDS, auth_base64(salt, sizeof(salt) - 1, false),
-             auth_base64(key, sizeof(key), false));
-    return text;
+    return keep_text("$7$%d$%s$%s", ROUNDS, auth_base64(salt, sizeof(salt) - 1, false),
+                     auth_base64(key, sizeof(key), false));
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
@@ -146,10 +157,8 @@ const char *auth_token(const char *algorithm, const char *claims)
     char header[64];
     unsigned char signature[512];
     snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"typ\":\"JWT\"}", algorithm);
-    char *token = next_text();
-    int len = snprintf(token, TEXT_SIZE, "%s.%s", auth_base64(header, strlen(header), true),
-                       auth_base64(claims, strlen(claims), true));
-    size_t signed_len = sign(algorithm, token, signature, sizeof(signature));
-    snprintf(token + len, TEXT_SIZE - (size_t)len, ".%s", auth_base64(signature, signed_len, true));
-    return token;
+    const char *said = keep_text("%s.%s", auth_base64(header, strlen(header), true),
+                                 auth_base64(claims, strlen(claims), true));
+    size_t signed_len = sign(algorithm, said, signature, sizeof(signature));
+    return keep_text("%s.%s", said, auth_base64(signature, signed_len, true));
 }

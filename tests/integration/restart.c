@@ -37,7 +37,8 @@ int restart_run(const char *name, const char *policy, const struct CMUnitTest *t
     char title[64], setting[64];
     snprintf(title, sizeof(title), "%s.%s", name, policy);
     snprintf(setting, sizeof(setting), "storage.commit_policy: %s", policy);
-    settings = BROKER_SETTINGS(setting);
+    /* topics as long as MQTT allows survive, too */
+    settings = BROKER_SETTINGS(setting, "limits.topic_bytes_max: 65535");
     return restart_has_storage() ? suite_run(title, tests, count, settings, argc, argv)
                                  : STATUS_SKIPPED;
 }

@@ -39,6 +39,12 @@ unsigned model_random(uint64_t *seed, unsigned limit)
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
+static void join(char text[TEXT_MAX], const char *before, const char *after)
+{
+    int len = snprintf(text, TEXT_MAX, "%s%s", before, after);
+    ASSERT(len >= 0 && len < TEXT_MAX);
+}
+
 static void add_entry(struct entry **entries, size_t *count, const char *text)
 {
     *entries = mem_resize(*entries, (*count + 1) * sizeof(**entries));
@@ -53,13 +59,13 @@ static void add_topics(struct model *model, const char *before, unsigned levels)
     for (size_t i = levels > 1 ? 0 : ARRAY_COUNT(level_texts) - 1; i < ARRAY_COUNT(level_texts);
          i++) {
         char text[TEXT_MAX];
-        snprintf(text, sizeof(text), "%s%s", before, level_texts[i]);
+        join(text, before, level_texts[i]);
         if (text[0] != '\0') {
             add_entry(&model->topics, &model->topic_count, text);
         }
         if (levels > 1) {
             char longer[TEXT_MAX];
-            snprintf(longer, sizeof(longer), "%.*s/", TEXT_MAX - 2, text);
+            join(longer, text, "/");
             add_topics(model, longer, levels - 1);
         }
     }
@@ -68,16 +74,16 @@ static void add_topics(struct model *model, const char *before, unsigned levels)
 static void add_filters(struct model *model, const char *before, unsigned levels)
 {
     char text[TEXT_MAX];
-    snprintf(text, sizeof(text), "%s#", before);
+    join(text, before, "#");
     add_entry(&model->filters, &model->filter_count, text);
     for (size_t i = 0; i < ARRAY_COUNT(filter_texts); i++) {
-        snprintf(text, sizeof(text), "%s%s", before, filter_texts[i]);
+        join(text, before, filter_texts[i]);
         if (text[0] != '\0') {
             add_entry(&model->filters, &model->filter_count, text);
         }
         if (levels > 1) {
             char longer[TEXT_MAX];
-            snprintf(longer, sizeof(longer), "%.*s/", TEXT_MAX - 2, text);
+            join(longer, text, "/");
             add_filters(model, longer, levels - 1);
         }
     }

@@ -163,19 +163,18 @@ static void a_bad_or_empty_password_file_is_an_error(void **state)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* The shortest of some times that an answer took; without a delay, so that the work shows. */
-static uint64_t shortest_ms(const char *username)
+static uint64_t shorter_ms(uint64_t shortest_ms, const char *username)
 {
-    uint64_t shortest = UINT64_MAX;
     struct auth_request request = rig_request(username, "no", 1);
-    for (int i = 0; i < 5; i++) {
-        struct heard heard = rig_hear(auth, &request);
-        assert_int_equal(heard.verdict, AUTH_DENIED);
-        shortest = heard.took_ms < shortest ? heard.took_ms : shortest;
-    }
-    return shortest;
+    struct heard heard = rig_hear(auth, &request);
+    assert_int_equal(heard.verdict, AUTH_DENIED);
+    return heard.took_ms < shortest_ms ? heard.took_ms : shortest_ms;
 }
 
+/*
+ * The shortest times of an answer, without a delay, so that the work shows. Hashes are computed at
+ * low priority: on a busy machine it takes some rounds until each was computed without a pause.
+ */
 static void an_unknown_user_takes_as_long_as_a_wrong_password(void **state)
 {
     (void)state;
@@ -189,10 +188,15 @@ static void an_unknown_user_takes_as_long_as_a_wrong_password(void **state)
     settings.chain[1] = AUTH_PASSWORD_FILE; /* behind users whose passwords cost nothing */
     settings.chain_len = 2;
     start(&settings);
-    uint64_t known_ms = shortest_ms("bob");
-    uint64_t unknown_ms = shortest_ms("mallory");
-    assert_true(known_ms >= 10);
-    assert_true(known_ms < unknown_ms * 3 && unknown_ms < known_ms * 3);
+    uint64_t known_ms = UINT64_MAX;
+    uint64_t unknown_ms = UINT64_MAX;
+    bool alike = false;
+    for (int round = 0; round < 5 || (round < 50 && !alike); round++) {
+        known_ms = shorter_ms(known_ms, "bob");
+        unknown_ms = shorter_ms(unknown_ms, "mallory");
+        alike = known_ms < unknown_ms * 3 && unknown_ms < known_ms * 3;
+    }
+    assert_true(known_ms >= 10 && alike);
     text_fini(&text);
 }
 
@@ -202,24 +206,24 @@ static void refusals_take_longer_each_time_and_good_answers_never(void **state)
 {
     (void)state;
     struct auth_settings settings = rig_settings();
-    settings.failure_delay_ms = 100;
-    settings.failure_delay_max_ms = 400;
+    settings.failure_delay_ms = 300;
+    settings.failure_delay_max_ms = 1200;
     start(&settings);
-    static const uint64_t wanted_ms[] = {100, 200, 400, 400};
+    static const uint64_t wanted_ms[] = {300, 600, 1200, 1200};
     struct auth_request bad = rig_request("alice", "no", 1);
     struct auth_request unknown = rig_request("mallory", "no", 1);
     for (size_t i = 0; i < ARRAY_COUNT(wanted_ms); i++) {
         struct heard heard = rig_hear(auth, i % 2 == 0 ? &bad : &unknown);
         assert_int_equal(heard.verdict, AUTH_DENIED);
-        assert_in_range(heard.took_ms, wanted_ms[i], wanted_ms[i] + 90);
+        assert_in_range(heard.took_ms, wanted_ms[i], wanted_ms[i] + 290);
     }
     struct auth_request good = rig_request("alice", "wonderland", 1);
     struct rig_client *client = rig_begin(auth, &good);
-    assert_true(rig_answered(client, 95));
+    assert_true(rig_answered(client, 290));
     auth_identity_unref(rig_wait(client).identity);
     rig_end(client);
     bad = rig_request("alice", "no", 2); /* another address */
-    assert_in_range(rig_hear(auth, &bad).took_ms, 100, 190);
+    assert_in_range(rig_hear(auth, &bad).took_ms, 300, 590);
 }
 
 static void who_guesses_in_parallel_waits_in_line_and_others_do_not(void **state)
