@@ -74,7 +74,7 @@ static void it_lists_clients_over_many_pages(void **state)
 {
     (void)state;
     for (int i = 0; i < 30; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof(id), "ctl-list-%02d", i);
         (void)CONNECT(.client_id = id);
     }

@@ -123,7 +123,7 @@ static void pages_cover_all_clients_exactly_once(void **state)
     (void)state;
     enum { COUNT = 23 };
     for (int i = 0; i < COUNT; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof(id), "page-%02d", i);
         (void)CONNECT(.client_id = id);
     }
@@ -159,7 +159,7 @@ static void pages_cover_those_that_stay_while_others_come_and_go(void **state)
     char cursor[64] = "0.0.0";
     struct client *passing = NULL;
     for (int i = 0; i < STAY; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof(id), "stay-%02d", i);
         (void)CONNECT(.client_id = id);
         (void)CONNECT();

@@ -139,7 +139,7 @@ static void few_traces_run_at_the_same_time(void **state)
     int fds[4];
     (void)await_place("trace-n");
     for (int i = 0; i < 4; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof(id), "trace-%d", i);
         fds[i] = start_trace(id, "");
     }

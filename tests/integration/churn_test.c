@@ -211,7 +211,7 @@ static const struct prop *random_connect_props(struct prop props[5])
 static void put_random_connect(struct actor *actor)
 {
     static const uint16_t keep_alives[] = {0, 1, 60};
-    char id[16];
+    char id[32];
     snprintf(id, sizeof(id), "churn-%u", below(IDS));
     struct prop props[5];
     struct prop delay[] = {prop_will_delay(below(3)), {.id = 0}};
@@ -314,7 +314,7 @@ static void churn(struct actor *actors)
 static void end_all_sessions(void)
 {
     for (int i = 0; i < IDS; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof(id), "churn-%d", i);
         client_disconnect(CONNECT(.client_id = id));
     }

@@ -200,7 +200,7 @@ static void every_session_keeps_its_own_promise(void **state)
     seed_random();
     enum { SUBS = 8 };
     static struct party subs[SUBS];
-    static char ids[SUBS][16];
+    static char ids[SUBS][32];
     for (int i = 0; i < SUBS; i++) {
         snprintf(ids[i], sizeof(ids[i]), "many-%d", i);
         subs[i] = (struct party){.id = ids[i], .topic = "many/t", .qos = (uint8_t)(1 + i % 2)};

@@ -18,7 +18,7 @@ static void unacknowledged_qos_1_messages_come_again(void **state)
     struct client *c = connect_with_window("qos1", 3);
     subscribe(c, "qos1", 1);
     struct client *pub = CONNECT();
-    char text[8];
+    char text[16];
     uint16_t ids[5] = {0};
     for (int i = 0; i < 5; i++) {
         snprintf(text, sizeof(text), "%d", i);
@@ -204,7 +204,7 @@ static void a_qos_2_publish_that_comes_again_is_not_doubled(void **state)
 static void an_unanswered_qos_2_publish_is_placed_once_for_each(void **state)
 {
     enum { COUNT = 8 };
-    char id[16];
+    char id[32];
     for (int i = 0; i < COUNT; i++) {
         snprintf(id, sizeof(id), "place-%d", i);
         leave_session(id, "place", 2);

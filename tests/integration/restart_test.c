@@ -271,7 +271,7 @@ static void a_thousand_queued_messages_are_there_in_order(void **state)
 static void one_message_in_many_queues_is_there_for_each(void **state)
 {
     enum { COUNT = 20 };
-    char id[16];
+    char id[32];
     for (int i = 0; i < COUNT; i++) {
         snprintf(id, sizeof(id), "many-%d", i);
         leave_session(id, "many", 1);
@@ -415,7 +415,7 @@ static void messages_that_were_passed_on_are_kept_once(void **state)
 {
     enum { COUNT = 10 };
     leave_session("leaves", "$share/pass/passed", 1);
-    char text[8];
+    char text[16];
     for (int i = 0; i < COUNT; i++) {
         snprintf(text, sizeof(text), "%d", i);
         publish_from_elsewhere("passed", text, 1);
