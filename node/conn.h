@@ -212,8 +212,8 @@ void conn_login_begin(struct conn *conn, struct slice body, const struct mqtt_co
 void conn_on_auth(struct conn *conn, struct slice body);
 /* The answer is due, and nothing is handled meanwhile. */
 bool conn_login_waits(const struct conn *conn);
-/* Its client has closed, but what it had sent behind CONNECT counts if it is let in: the end is looked
- * at after that. */
+/* Its client has closed, but what it had sent behind CONNECT counts if it is let in: the end is
+ * looked at after that. */
 bool conn_login_wants_rest(const struct conn *conn);
 /* When an online client must have authenticated itself anew; CLOCK_NEVER: it does not. */
 uint64_t conn_login_deadline(const struct conn *conn);
@@ -245,6 +245,12 @@ struct slice conn_username(const struct conn *conn);
 uint64_t conn_rights_deadline(const struct conn *conn);
 /* The rules have changed: looks at some connections of the worker, and at the others soon. */
 void conn_recheck_all(struct worker *worker);
+
+/* The interval in seconds that the client keeps; 0: none. */
+static inline uint32_t conn_keep_alive_s(const struct conn *conn)
+{
+    return conn->keep_alive_ms / 1500;
+}
 
 static inline bool conn_online(const struct conn *conn)
 {

@@ -241,7 +241,7 @@ static void go_online(struct conn *conn, struct session *session, struct admissi
                  log_text("peer", conn_peer(conn, peer, sizeof(peer))),
                  log_text("listener", conn->listener == NULL ? "" : conn->listener->name),
                  log_slice("username", conn_username(conn)), log_uint("version", conn->version),
-                 log_uint("keep_alive", conn->keep_alive_ms / 1500),
+                 log_uint("keep_alive", conn_keep_alive_s(conn)),
                  log_uint("session_present", admission->connack.session_present));
     }
     conn_check_session(conn);

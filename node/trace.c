@@ -149,7 +149,7 @@ static void say_online(const struct conn *conn)
     }
     struct text line = begin_line();
     text_printf(&line, ",\"event\":\"online\",\"protocol_level\":%u,\"keep_alive_s\":%u",
-                conn->version, conn->keep_alive_ms / 1500);
+                conn->version, conn_keep_alive_s(conn));
     text_add(&line, ",\"address\":\"");
     text_add_json(&line, slice_text(conn_peer(conn, peer, sizeof(peer))));
     text_add(&line, "\"");

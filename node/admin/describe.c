@@ -204,7 +204,7 @@ static void add_client(struct text *out, const struct session *session)
     describe__text(out, "protocol_version", slice_text(version_text(conn->version)));
     text_add(out, ",");
     add_text_or_null(out, "tls_version", tls_version(conn));
-    add_number(out, "keep_alive_s", conn->keep_alive_ms / 1500);
+    add_number(out, "keep_alive_s", conn_keep_alive_s(conn));
     text_add(out, ",");
     describe__moment(out, "connected_at", conn->online_since_ms);
     add_number(out, "bytes_in", conn->bytes_in);
