@@ -203,7 +203,7 @@ static void files_of_this_machines_mosquitto_can_be_used(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"sha512", "sha512-pbkdf2"};
-    if (access("/usr/bin/mosquitto_passwd", X_OK) != 0) {
+    if (system("command -v mosquitto_passwd >/dev/null") != 0) { /* where the command below looks */
         skip();
     }
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
